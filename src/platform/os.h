@@ -1,0 +1,104 @@
+/* os.h - the one place with the operating system's names: maps, files, threads, time.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * os_posix.c (Linux and macOS) and os_windows.c implement it; ram_*.c and cpu.c implement the
+ * public platform.h. Paths are UTF-8 everywhere. Nothing here keeps state between calls.
+ */
+#ifndef SPN_OS_H
+#define SPN_OS_H
+
+#include "base/base.h"
+#include "spn/platform.h"
+
+/* ---- time ---- */
+
+uint64_t spn_time_ns(void);  /* monotonic, from an arbitrary start */
+int64_t spn_time_unix(void); /* seconds since 1970 */
+void spn_sleep_ms(uint32_t ms);
+/* `n_bytes` from the system's secure source. Errors: IO. */
+spn_status spn_random_bytes(void *out, size_t n_bytes, spn_error *err);
+
+/* ---- read-only file maps ---- */
+
+typedef struct spn_map {
+    const uint8_t *data; /* page-aligned; never NULL after success, also for an empty file */
+    size_t n_bytes;
+    void *handle;
+} spn_map;
+
+/* Errors: IO (missing, a directory, unreadable), NO_MEMORY (no address space). */
+spn_status spn_map_open(spn_map *out, const char *path, spn_error *err);
+void spn_map_close(spn_map *map);
+/* Hints; they never fail visibly. */
+void spn_map_will_need(const uint8_t *data, size_t n_bytes);
+/* Locks pages in memory. Errors: INSUFFICIENT_MEMORY (names the limit). */
+spn_status spn_map_lock(const uint8_t *data, size_t n_bytes, spn_error *err);
+
+/* ---- virtual memory: address space now, pages when touched ---- */
+
+/* Zero-filled on first touch. NULL when the system has no such range. */
+void *spn_vm_reserve(size_t n_bytes);
+void spn_vm_release(void *start, size_t n_bytes);
+/* Gives the pages wholly inside the range back; they read as zero afterwards. */
+void spn_vm_discard(void *start, size_t n_bytes);
+size_t spn_page_bytes(void);
+
+/* ---- threads ---- */
+
+typedef struct spn_thread spn_thread;
+spn_status spn_thread_start(spn_thread **out, void (*run)(void *arg), void *arg, const char *name,
+                            spn_error *err);
+void spn_thread_join(spn_thread *thread); /* and frees it */
+void spn_thread_yield(void);
+
+typedef struct spn_mutex spn_mutex;
+spn_mutex *spn_mutex_create(void); /* NULL: no memory */
+void spn_mutex_free(spn_mutex *mutex);
+void spn_mutex_lock(spn_mutex *mutex);
+void spn_mutex_unlock(spn_mutex *mutex);
+
+typedef struct spn_cond spn_cond;
+spn_cond *spn_cond_create(void);
+void spn_cond_free(spn_cond *cond);
+void spn_cond_wait(spn_cond *cond, spn_mutex *mutex);
+/* False when `timeout_ns` passed first. */
+bool spn_cond_wait_for(spn_cond *cond, spn_mutex *mutex, uint64_t timeout_ns);
+void spn_cond_signal(spn_cond *cond);
+void spn_cond_broadcast(spn_cond *cond);
+
+/* ---- processor ---- */
+
+uint32_t spn_cpu_usable(void); /* as spn_cpu_info.n_usable, cheap enough to call often */
+/* A hint to the processor inside a spin loop. */
+static inline void spn_cpu_relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* ---- files ---- */
+
+/* Whole small files. read: at most `max` bytes, or FORMAT; text is NUL-terminated, free with
+ * spn_free. write: through a temporary file, synced, renamed over `path`. */
+spn_status spn_file_read(const char *path, size_t max, char **text, size_t *n_bytes,
+                         spn_error *err);
+spn_status spn_file_write(const char *path, const void *bytes, size_t n_bytes, spn_error *err);
+bool spn_path_exists(const char *path);
+bool spn_path_is_dir(const char *path);
+spn_status spn_dir_create(const char *path, spn_error *err); /* with its parents; there is fine */
+
+/* A file open for positioned reads and writes. */
+typedef struct spn_file spn_file;
+typedef enum spn_file_mode { SPN_FILE_READ, SPN_FILE_WRITE_NEW, SPN_FILE_UPDATE } spn_file_mode;
+spn_status spn_file_open(spn_file **out, const char *path, spn_file_mode mode, spn_error *err);
+void spn_file_close(spn_file *file);
+spn_status spn_file_read_at(spn_file *file, void *out, size_t n_bytes, uint64_t offset,
+                            size_t *n_read, spn_error *err);
+spn_status spn_file_write_at(spn_file *file, const void *bytes, size_t n_bytes, uint64_t offset,
+                             spn_error *err); /* DISK_FULL told apart */
+spn_status spn_file_sync(spn_file *file, spn_error *err);
+spn_status spn_file_size(spn_file *file, uint64_t *out, spn_error *err);
+
+#endif
