@@ -1,0 +1,250 @@
+/* engine.h - models, tokenizers, sessions and samplers: the engine, part by part.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A model is one GGUF file (or a split set), mapped and checked. A session is one text on its way
+ * through a model: it owns the KV cache and the last logits. The law of the session: the caller
+ * hands over the WHOLE token sequence each time, and the session finds out what it has in its cache
+ * already and evaluates the rest:
+ *
+ *     spn_model_open(&model, path, NULL, &err);
+ *     spn_session_create(&session, model, NULL, &err);
+ *     for (;;) {
+ *         spn_session_sync(session, tokens, n_tokens, &err);        // evaluates what is new
+ *         tokens[n_tokens++] = spn_sampler_sample(sampler, spn_session_logits(session));
+ *     }
+ *
+ * The same answer every time: logits are a function of the model's bytes and the token sequence
+ * alone. They are equal bit for bit over any number of threads, any splitting of a prompt into
+ * calls and batches, any state of the cache, and any CPU level.
+ *
+ * runtime.h builds text generation on top of this; most programs want that.
+ */
+#ifndef SPN_ENGINE_H
+#define SPN_ENGINE_H
+
+#include "spn/platform.h"
+#include "spn/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- looking into a file ---- */
+
+/* A GGUF file's description, for display: any architecture, also files without tensors.
+ * Immutable after open, share freely. */
+typedef struct spn_inspection spn_inspection;
+
+typedef struct spn_metadata_item {
+    const char *key;
+    const char *type;  /* "u32", "string", "array of f32" ... */
+    const char *value; /* for display: control characters escaped, long arrays and texts cut */
+} spn_metadata_item;
+
+typedef struct spn_tensor_item {
+    const char *name;
+    const char *type; /* "Q4_K" ... */
+    uint32_t n_dims;
+    uint64_t shape[4]; /* shape[0]: elements of a row, contiguous; unused ones are 1 */
+    uint64_t n_bytes;
+} spn_tensor_item;
+
+/* Opens and checks the file. Errors: IO, FORMAT (names the field and where it stands), NO_MEMORY.
+ * All texts live until spn_inspection_free. */
+SPN_API spn_status spn_inspect(spn_inspection **out, const char *path, spn_error *err);
+SPN_API void spn_inspection_free(spn_inspection *inspection);
+SPN_API uint32_t spn_inspection_version(const spn_inspection *inspection);
+SPN_API uint64_t spn_inspection_file_bytes(const spn_inspection *inspection);
+SPN_API size_t spn_inspection_n_metadata(const spn_inspection *inspection);
+SPN_API size_t spn_inspection_n_tensors(const spn_inspection *inspection);
+/* False (and *out untouched) when `i` is too large. */
+SPN_API bool spn_inspection_metadata(const spn_inspection *inspection, size_t i,
+                                     spn_metadata_item *out);
+SPN_API bool spn_inspection_tensor(const spn_inspection *inspection, size_t i,
+                                   spn_tensor_item *out);
+
+/* ---- models ---- */
+
+/* Immutable after open, share freely: any number of sessions on any threads. */
+typedef struct spn_model spn_model;
+
+/* Zero means default for every field; NULL means all defaults. */
+typedef struct spn_model_options {
+    spn_cpu_level cpu_level; /* DEFAULT: the best the processor has; else DEVICE if it lacks it */
+    bool exact;              /* weights decoded to f32, activations never quantised: slow, simple,
+                                the yardstick for everything else */
+    bool lock_memory;        /* keep the file's pages in memory; INSUFFICIENT_MEMORY if refused */
+} spn_model_options;
+
+typedef struct spn_model_info {
+    const char *architecture; /* "llama", "qwen3" ...; texts live as long as the model */
+    const char *name;         /* general.name, or "" */
+    const char *quantization; /* "Q4_K_M", "F16" ...: what the file says of itself, or "" */
+    uint64_t file_bytes;      /* all parts */
+    uint64_t n_params;
+    uint64_t weight_bytes_per_token; /* bytes of weights that generating one token reads */
+    uint32_t n_vocab;
+    uint32_t n_ctx_train; /* the context the model was trained for, in tokens */
+    uint32_t n_embd;
+    uint32_t n_layer;
+    uint32_t n_head;    /* the most of any layer */
+    uint32_t n_head_kv; /* the most of any layer */
+    uint32_t head_dim;
+    uint32_t n_ff;
+    bool has_chat_template;
+} spn_model_info;
+
+/* Maps the file, checks it, binds its tensors and opens its tokenizer; reads no weights, so it
+ * takes the same short time for every size. Errors: IO, FORMAT, UNSUPPORTED_ARCHITECTURE, LOAD (a
+ * tensor is missing or has the wrong shape or type: named), TOKENIZER, TEMPLATE, DEVICE,
+ * INSUFFICIENT_MEMORY, NO_MEMORY. */
+SPN_API spn_status spn_model_open(spn_model **out, const char *path,
+                                  const spn_model_options *options, spn_error *err);
+/* NULL is fine. All sessions of the model must be gone. */
+SPN_API void spn_model_close(spn_model *model);
+SPN_API const spn_model_info *spn_model_describe(const spn_model *model);
+
+/* ---- tokens ---- */
+
+/* Immutable after open, share freely. */
+typedef struct spn_tokenizer spn_tokenizer;
+
+/* A file's tokenizer alone; the file needs no tensors. Errors: IO, FORMAT, TOKENIZER, NO_MEMORY. */
+SPN_API spn_status spn_tokenizer_load(spn_tokenizer **out, const char *path, spn_error *err);
+SPN_API void spn_tokenizer_free(spn_tokenizer *tokenizer); /* only what spn_tokenizer_load gave */
+/* The model's own; lives as long as the model. */
+SPN_API const spn_tokenizer *spn_model_tokenizer(const spn_model *model);
+
+typedef struct spn_encode_options {
+    bool add_special;   /* put BOS and EOS where the model wants them */
+    bool parse_special; /* texts of control tokens become these tokens, not letters */
+} spn_encode_options;
+
+/* Any bytes to token ids. *tokens [*n_tokens] is the caller's, free with spn_free (also when
+ * *n_tokens is 0). Errors: TOKENIZER, NO_MEMORY. */
+SPN_API spn_status spn_tokenizer_encode(const spn_tokenizer *tokenizer, const char *text,
+                                        size_t n_bytes, const spn_encode_options *options,
+                                        int32_t **tokens, size_t *n_tokens, spn_error *err);
+/* Token ids to bytes, which need not be valid UTF-8. Control tokens give their text only with
+ * `special`. *text [*n_bytes] has a NUL added and is the caller's, free with spn_free. Errors:
+ * INVALID_ARGUMENT (an id outside the vocabulary), NO_MEMORY. */
+SPN_API spn_status spn_tokenizer_decode(const spn_tokenizer *tokenizer, const int32_t *tokens,
+                                        size_t n_tokens, bool special, char **text, size_t *n_bytes,
+                                        spn_error *err);
+SPN_API uint32_t spn_tokenizer_vocab_size(const spn_tokenizer *tokenizer);
+/* Whether generation ends with this token. */
+SPN_API bool spn_tokenizer_ends_text(const spn_tokenizer *tokenizer, int32_t token);
+
+/* ---- sessions ---- */
+
+typedef enum spn_kv_type {
+    SPN_KV_TYPE_DEFAULT, /* F16 */
+    SPN_KV_TYPE_F32,
+    SPN_KV_TYPE_F16,
+    SPN_KV_TYPE_BF16,
+    SPN_KV_TYPE_Q8_0,
+    SPN_KV_TYPE_Q4_0,
+} spn_kv_type;
+
+/* Called on the evaluating thread between batches of a long evaluation, with the tokens of this
+ * call done so far and in all. Returning false cancels the call (CANCELLED; what was evaluated
+ * stays cached). It must not call the session. */
+typedef bool (*spn_progress_fn)(size_t n_done, size_t n_total, void *user);
+
+/* Zero means default for every field; NULL means all defaults. */
+typedef struct spn_session_options {
+    uint32_t n_ctx;     /* most tokens the session can hold; 0: the model's n_ctx_train, or what of
+                           it half of the available memory can cache */
+    uint32_t n_threads; /* 0: the processors this process may use */
+    uint32_t n_batch;   /* most tokens a pass; 0: 512 */
+    spn_kv_type type_k;
+    spn_kv_type type_v;
+    spn_progress_fn progress;
+    void *progress_user;
+} spn_session_options;
+
+typedef struct spn_session spn_session; /* one thread at a time */
+
+typedef struct spn_session_info {
+    uint32_t n_ctx;
+    uint32_t n_threads;
+    uint32_t n_cached; /* tokens in the cache now */
+    uint64_t kv_bytes; /* cache memory when full; it is committed as it fills */
+    uint64_t scratch_bytes;
+    spn_cpu_level cpu_level;
+} spn_session_info;
+
+/* The model must outlive the session. Errors: INVALID_ARGUMENT (a KV type that the head size does
+ * not allow), INSUFFICIENT_MEMORY (with the numbers), NO_MEMORY, DEVICE. */
+SPN_API spn_status spn_session_create(spn_session **out, const spn_model *model,
+                                      const spn_session_options *options, spn_error *err);
+SPN_API void spn_session_free(spn_session *session);
+SPN_API void spn_session_describe(const spn_session *session, spn_session_info *out);
+
+/* Makes the cache hold exactly tokens[0 .. n_tokens): keeps the longest common prefix with what it
+ * holds, drops the rest, evaluates what is missing (always at least the last token, unless nothing
+ * changed). Afterwards spn_session_logits gives the logits behind the last token. *n_reused (may be
+ * NULL) is how many tokens came from the cache.
+ * Errors: INVALID_ARGUMENT (n_tokens is 0, or an id outside the vocabulary), CONTEXT_FULL (with
+ * both numbers; nothing was changed), CANCELLED, INFERENCE_FAILED, NO_MEMORY. */
+SPN_API spn_status spn_session_sync(spn_session *session, const int32_t *tokens, size_t n_tokens,
+                                    size_t *n_reused, spn_error *err);
+/* The logits behind the last token of the last successful sync, [n_vocab]; valid until the next
+ * call on the session. NULL when there are none. */
+SPN_API const float *spn_session_logits(const spn_session *session);
+
+/* As sync, but evaluates tokens[first .. n_tokens) in any case and writes the logits behind each of
+ * them to `logits`, [n_tokens - first][n_vocab]. Errors as sync. */
+SPN_API spn_status spn_session_score(spn_session *session, const int32_t *tokens, size_t n_tokens,
+                                     size_t first, float *logits, spn_error *err);
+
+/* Makes a running sync or score return CANCELLED soon. From any thread, also from a signal
+ * handler. */
+SPN_API void spn_session_cancel(spn_session *session);
+
+/* What running a file takes, from its real tensors and shapes. */
+typedef struct spn_memory_need {
+    uint64_t weights; /* mapped from the file: shared with the page cache */
+    uint64_t kv;      /* the KV cache, full */
+    uint64_t scratch;
+    uint64_t total;
+    uint32_t n_ctx; /* the context that `kv` is for */
+} spn_memory_need;
+
+/* Reads metadata only. Errors as spn_model_open's. */
+SPN_API spn_status spn_estimate_memory(const char *path, const spn_session_options *options,
+                                       spn_memory_need *out, spn_error *err);
+
+/* ---- sampling ---- */
+
+/* Chooses a token from logits. Zero means default for every field; NULL means all defaults.
+ * In this order: repetition penalty, temperature, top-k, top-p, min-p, draw. */
+typedef struct spn_sampler_options {
+    bool greedy;       /* always the likeliest token; the rest but the penalty is ignored */
+    float temperature; /* default 0.8; larger is more even */
+    int32_t top_k;     /* keep the k likeliest; default 40, -1: all */
+    float top_p;       /* keep the likeliest that together reach p; default 0.95, 1: all */
+    float min_p;       /* keep those at least min_p times as likely as the likeliest; default 0 */
+    float repeat_penalty;  /* divides the logits of recent tokens (multiplies negative ones);
+                              default 1: none. Keskar et al. 2019, arXiv:1909.05858 */
+    int32_t repeat_last_n; /* how many tokens are recent; default 64, -1: all */
+    uint64_t seed;         /* 0: drawn from the system; spn_sampler_seed tells it */
+} spn_sampler_options;
+
+typedef struct spn_sampler spn_sampler; /* one thread at a time */
+
+/* Errors: INVALID_ARGUMENT (names the field and its range), NO_MEMORY, IO (no random seed). */
+SPN_API spn_status spn_sampler_create(spn_sampler **out, uint32_t n_vocab,
+                                      const spn_sampler_options *options, spn_error *err);
+SPN_API void spn_sampler_free(spn_sampler *sampler);
+/* Tells the sampler that `token` was appended to the text (prompt or generated). */
+SPN_API void spn_sampler_accept(spn_sampler *sampler, int32_t token);
+/* A token from logits [n_vocab], which stay as they are. The same seed, options, accepted tokens
+ * and logits give the same token on every machine. */
+SPN_API int32_t spn_sampler_sample(spn_sampler *sampler, const float *logits);
+SPN_API uint64_t spn_sampler_seed(const spn_sampler *sampler);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
