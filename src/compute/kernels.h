@@ -2,25 +2,25 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * A level (ref, avx2, avx512, neon, ...) is one file per kernel family: qmat_*.c multiplies
- * quantised matrices, fmat_*.c float ones, vec_*.c does the rest. spn_kernels_get fills a table
- * with the reference and lets each level up to the one asked for override entries. Tables are
- * constant afterwards: share them freely.
+ * quantised matrices, fmat_*.c float ones, attn_*.c attends, vec_*.c does the rest.
+ * spn_kernels_get fills a table with the reference and lets each level up to the one asked for
+ * override entries. Tables are constant afterwards: share them freely.
  *
  * THE CONTRACT. A kernel's result is a function of its inputs alone: not of the number of rows or
  * tokens in the call, of alignment, or of the level. Every level gives the same bits, because the
  * order and the rounding of each floating-point operation is fixed below. `fma` is fused, rounded
  * once; everything else is IEEE single precision, round to nearest even. -ffp-contract=off holds
- * everywhere.
+ * everywhere. (Which NaN a NaN is, is not fixed.)
  *
- * (1) Sum of n floats x_i ("lane sum"): 16 lanes, all 0 at the start; element i is added to lane
+ * (1) Sum of n floats x_i ("lane sum"): 16 lanes, all +0 at the start; element i is added to lane
  *     i % 16, in ascending order of i; then lanes fold:
  *         for (h = 8; h; h /= 2) for (j = 0; j < h; j++) lane[j] = lane[j] + lane[j + h];
  *     the sum is lane[0]. A dot product is the same with lane = fma(a_i, b_i, lane). Elements past
- *     the end may be taken as zeros (adding +0 changes no lane: lanes start at +0, never become
- * -0).
+ *     the end may be taken as zeros (adding +0 changes no lane: lanes start at +0 and never become
+ *     -0).
  *
  * (2) Quantised activations. A row of k floats (k % 32 == 0) becomes blocks of 32: q (int8 in
- *     -127..127), d (f32), sum = q_0 + ... + q_31 (int32). amax = max |x_i|.
+ *     -127..127), d (f32), sums of q over each 16. amax = max |x_i|.
  *       amax == 0:           d = 0, q = 0.
  *       amax not finite (or any x is NaN): d = NaN, q = 0.
  *       otherwise for j = 0..7:  n = 127 - j, id = n / amax, q_i = rint(x_i * id) (nearest even),
@@ -33,16 +33,28 @@
  *     of 32 elements numbered b = 0, 1, ...:  four chains acc[0..3] start at +0 and block b goes to
  *     chain l = b % 4, blocks ascending:
  *         acc[l] = fma((float)S, D * d_b, acc[l]);
- *         acc[l] = fma((float)M, N * d_b, acc[l]);      only for the types with a minimum
+ *         acc[l] = fma(N, (float)M * d_b, acc[l]);      only for the types with a minimum
  *     and the result is (acc[0] + acc[2]) + (acc[1] + acc[3]). S and M are exact integers, D and N
  *     are f32 values that the format gives exactly (quant.h has the list by type). S fits 24 bits
- *     plus sign for every type, so (float)S is exact; so does M.
+ *     plus sign for every type, so (float)S is exact; so does M. Where M is the plain sum of the
+ *     block's activations, (float)M * d_b is spn_act.dsum.
+ *     Four chains because a row-wise kernel finds 4 blocks side by side in its registers, and a
+ *     tiled one may walk its panel chain by chain.
  *
  * (4) Product with an F32, F16 or BF16 weight row: the dot product of (1) over the weights
- * converted to f32 (exact) and the f32 activations.
+ *     converted to f32 (exact) and the f32 activations.
  *
- * (5) exp, and what is built on it: spn_exp of vec_math.h, written with fma, the same on all
- * levels.
+ * (5) exp, tanh and what is built on them: vec_math.h, written with fma, the same on all levels.
+ *
+ * (6) Attention of one query row over the cached positions first <= j <= last, in blocks of 64
+ *     positions that begin at multiples of 64, ascending. m, l and o[dim_v] start as -inf, 0, 0,
+ * or, with a sink, as sink, 1, 0. For each block, over its visible positions only: s_j = chain over
+ * e = 0, 1, ... dim_k - 1 of s = fma(q_e, k_je, s), from +0 s_j = softcap (tanh(s_j / cap) * cap),
+ * where there is one m'  = max(m, s_j...);  c = exp(m - m');  p_j = exp(s_j - m') l   = fma(l, c,
+ * lane sum (1) of the block's 64 p_j, invisible ones being 0) o_e = o_e * c, then o_e = fma(p_j,
+ * v_je, o_e) for j ascending;  m = m' and out_e = o_e * (1 / l), or 0 where l is 0. (exp(-inf) = 0;
+ * where m is -inf, c = 0.) Blocks lie at fixed places, so the result does not depend on how a
+ * prompt was cut.
  */
 #ifndef SPN_KERNELS_H
 #define SPN_KERNELS_H
@@ -56,13 +68,14 @@
 
 #define SPN_ACT_BLOCK 32
 
-/* The activations of a product. Float weights read `x`, quantised ones read q, d and sum. */
+/* The activations of a product. Float weights read `x`, quantised ones the rest. */
 typedef struct spn_act {
     const float *x;     /* [n_tokens][ldx], the first k of each row */
     size_t ldx;         /* in floats */
     const int8_t *q;    /* [n_tokens][k] */
     const float *d;     /* [n_tokens][k / 32] */
-    const int32_t *sum; /* [n_tokens][k / 32] */
+    const float *dsum;  /* [n_tokens][k / 32]: d * (float)(sum of the block's q) */
+    const int16_t *sum; /* [n_tokens][k / 16]: sum of 16 q */
 } spn_act;
 
 /* y[t * ldy + r] = w[r] . act[t] for rows r in [row_begin, row_end) and all tokens. */
@@ -79,28 +92,48 @@ typedef struct spn_matmul_args {
 
 typedef void (*spn_matmul_fn)(const spn_matmul_args *args, size_t row_begin, size_t row_end);
 
-/* Scores and mixing of attention, for nq query rows that share one K/V head. `kv` rows are
- * kv_stride bytes apart, of head_dim elements.
- *   qk: s[i * lds + j] = dot (1) of q[i * ldq ...] and K row j,   j < n_pos
- *   pv: o[i * ldo + e] = fma(p[i * ldp + j], V row j [e], o[...])  for j = 0, 1, ... n_pos - 1 */
+/* The K cache of one KV head is a row of tiles of 16 positions, so that scores of 16 positions
+ * stand in one register. A tile of dim_k elements, by type:
+ *   F32 F16 BF16  elements [dim_k][16]: element e of position i at e * 16 + i
+ *   Q8_0          for each 32 elements: f16 d [16], then int8 [32][16]; value d_i * q
+ *   Q4_0          for each 32 elements: f16 d [16], then bytes [16][16]: the low nibble of byte
+ *                 (e, i) is element e, the high nibble element e + 16; value d_i * (q - 8)
+ * A tile takes as many bytes as 16 rows of the type. The V cache of one KV head is rows
+ * [position][dim_v] of the type as a GGUF file has them. */
+#define SPN_KV_TILE 16
+#define SPN_KV_BLOCK 64
+
 typedef struct spn_attn_args {
-    const uint8_t *kv;
-    size_t kv_stride;
-    size_t n_pos;
-    size_t head_dim;
-    const float *a; /* q [nq][lda] or p [nq][lda] */
-    size_t lda;
-    float *out; /* s [nq][ldo] or o [nq][ldo] */
+    size_t n_q;          /* query rows, all on one KV head: heads of a group, tokens of a batch */
+    const float *q;      /* [n_q][ldq], scaled */
+    size_t ldq;          /* in floats */
+    size_t dim_k, dim_v; /* dim_k % 4 == 0; % 32 for the quantised types */
+    spn_type type_k, type_v;      /* F32 F16 BF16 Q8_0 Q4_0 */
+    const uint8_t *k;             /* tiles */
+    const uint8_t *v;             /* rows */
+    size_t v_stride;              /* bytes from one position's V to the next */
+    uint32_t ring;                /* position p lives at p % ring; a multiple of 64 */
+    const uint32_t *first, *last; /* [n_q]: row i sees first[i] <= j <= last[i], or nothing where
+                                     first[i] > last[i] */
+    float softcap;                /* 0: none */
+    const float *sink;            /* [n_q], or NULL */
+    float *out;                   /* [n_q][ldo] */
     size_t ldo;
-    size_t nq;
+    void *scratch; /* 64-byte aligned, this call's own, spn_attn_scratch(n_q, dim_k, dim_v) */
 } spn_attn_args;
 typedef void (*spn_attn_fn)(const spn_attn_args *args);
+size_t spn_attn_scratch(size_t n_q, size_t dim_k, size_t dim_v);
+
+/* Puts x[dim_k] into the tiles at slot `at` (position % ring), rounding as from_f32 does. */
+void spn_k_tile_store(uint8_t *tiles, spn_type type, size_t at, const float *x, size_t dim_k);
+/* And out again, exactly. */
+void spn_k_tile_load(float *x, const uint8_t *tiles, spn_type type, size_t at, size_t dim_k);
 
 typedef struct spn_kernels {
     spn_cpu_level level;
 
-    /* Products by weight type; NULL: not supported. Row ranges that start at a multiple of 16 and
-     * are at least 64 rows long are the fast ones for many tokens. */
+    /* Products by weight type; NULL: not supported. Row ranges that start at a multiple of 32 and
+     * are a multiple of 32 long are the fast ones for many tokens. */
     spn_matmul_fn matmul[SPN_TYPE_LIMIT];
     size_t (*matmul_scratch)(size_t k);
 
@@ -110,14 +143,12 @@ typedef struct spn_kernels {
     void (*from_f32[SPN_TYPE_LIMIT])(void *row, const float *x, size_t k);
 
     /* (2) for one row. */
-    void (*quantize)(int8_t *q, float *d, int32_t *sum, const float *x, size_t k);
+    void (*quantize)(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x, size_t k);
 
-    /* By K or V type; F32, F16 and BF16 only. */
-    spn_attn_fn qk[SPN_TYPE_LIMIT];
-    spn_attn_fn pv[SPN_TYPE_LIMIT];
-    /* In place over one row of n scores: *max = the largest; s_j = exp(s_j - *max), 0 where s_j is
-     * -inf; returns the lane sum of them. All -inf: *max = -inf, all 0, returns 0. */
-    float (*softmax)(float *s, size_t n, float *max);
+    spn_attn_fn attend; /* (6) */
+    /* In place over n scores: s_j = exp(s_j - max), 0 where s_j is -inf; returns the lane sum of
+     * them. All -inf: all 0, returns 0. */
+    float (*softmax)(float *s, size_t n);
 
     /* y_i = x_i * r * w_i (w NULL: x_i * r), as (x_i * r) * w_i, with
      * r = 1 / sqrt(dot(x, x) / n + eps). y may be x. */
@@ -126,15 +157,17 @@ typedef struct spn_kernels {
      * b_i) (w or b NULL: 1 or 0, then without that operation). y may be x. */
     void (*layer_norm)(float *y, const float *x, const float *w, const float *b, size_t n,
                        float eps);
+    float (*dot)(const float *a, const float *b, size_t n); /* (1) */
 
-    void (*add)(float *y, const float *a, const float *b, size_t n);      /* a + b; y may be a */
-    void (*mul)(float *y, const float *a, const float *b, size_t n);      /* a * b */
-    void (*scale)(float *y, const float *x, float factor, size_t n);      /* x * factor */
-    void (*add_scaled)(float *y, const float *x, float factor, size_t n); /* fma(x, factor, y) */
-    void (*softcap)(float *y, const float *x, float cap, size_t n);       /* tanh(x / cap) * cap */
-    void (*silu)(float *y, const float *x, size_t n);                     /* x / (1 + exp(-x)) */
-    void (*gelu)(float *y, const float *x, size_t n);                     /* the tanh form */
-    void (*sigmoid)(float *y, const float *x, size_t n);
+    void (*add)(float *y, const float *a, const float *b, size_t n); /* a + b; y may be a */
+    void (*mul)(float *y, const float *a, const float *b, size_t n); /* a * b */
+    void (*scale)(float *y, const float *x, float factor, size_t n); /* x * factor */
+    void (*add_scaled)(float *y, const float *x, float factor,
+                       size_t n);                                   /* y = fma(x, factor, y) */
+    void (*softcap)(float *y, const float *x, float cap, size_t n); /* tanh(x / cap) * cap */
+    void (*silu)(float *y, const float *x, size_t n);               /* x / (1 + exp(-x)) */
+    void (*gelu)(float *y, const float *x, size_t n);               /* the tanh form */
+    void (*sigmoid)(float *y, const float *x, size_t n);            /* 1 / (1 + exp(-x)) */
     void (*swiglu)(float *y, const float *gate, const float *up, size_t n); /* silu(gate) * up */
     void (*geglu)(float *y, const float *gate, const float *up, size_t n);  /* gelu(gate) * up */
 
@@ -154,15 +187,19 @@ const spn_kernels *spn_kernels_get(spn_cpu_level level);
 /* What each level's files add to a table (internal to compute; only those that are built exist). */
 void spn_qmat_init_ref(spn_kernels *table);
 void spn_fmat_init_ref(spn_kernels *table);
+void spn_attn_init_ref(spn_kernels *table);
 void spn_vec_init_ref(spn_kernels *table);
 void spn_qmat_init_avx2(spn_kernels *table);
 void spn_fmat_init_avx2(spn_kernels *table);
+void spn_attn_init_avx2(spn_kernels *table);
 void spn_vec_init_avx2(spn_kernels *table);
 void spn_qmat_init_avx512(spn_kernels *table);
 void spn_fmat_init_avx512(spn_kernels *table);
+void spn_attn_init_avx512(spn_kernels *table);
 void spn_vec_init_avx512(spn_kernels *table);
 void spn_qmat_init_neon(spn_kernels *table);
 void spn_fmat_init_neon(spn_kernels *table);
+void spn_attn_init_neon(spn_kernels *table);
 void spn_vec_init_neon(spn_kernels *table);
 void spn_qmat_init_dotprod(spn_kernels *table);
 void spn_qmat_init_i8mm(spn_kernels *table);
