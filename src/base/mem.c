@@ -82,11 +82,11 @@ void *spn_alloc_aligned(size_t n_bytes, size_t alignment) {
     return block + skip;
 }
 
-void spn_free_aligned(void *aligned) {
-    if (aligned == NULL) return;
-    char *block;
-    memcpy(&block, (char *)aligned - sizeof(void *), sizeof block);
-    spn_free(block);
+void spn_free_aligned(void *block) {
+    if (block == NULL) return;
+    char *start;
+    memcpy(&start, (char *)block - sizeof(void *), sizeof start);
+    spn_free(start);
 }
 
 /* ---- growing buffer ---- */
