@@ -48,6 +48,7 @@ static void drop_cut_character(char *text) {
     if (len - (start - 1) < want) text[start - 1] = '\0';
 }
 
+SPN_PRINTF(4, 0)
 static void fill(spn_error *err, spn_status status, int code, const char *fmt, va_list args) {
     if (err == NULL) return;
     /* The arguments may point into err->text itself, when a caller adds to a callee's sentence. */
