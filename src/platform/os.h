@@ -1,7 +1,7 @@
 /* os.h - the one place with the operating system's names: maps, files, threads, time.
  * SPDX-License-Identifier: Apache-2.0
  *
- * os_posix.c (Linux and macOS) and os_windows.c implement it; ram_*.c and cpu.c implement the
+ * os_posix*.c (Linux and macOS) and os_windows*.c implement it; ram_*.c and cpu*.c implement the
  * public platform.h. Paths are UTF-8 everywhere. Nothing here keeps state between calls.
  */
 #ifndef SPN_OS_H
@@ -89,7 +89,12 @@ bool spn_path_exists(const char *path);
 bool spn_path_is_dir(const char *path);
 spn_status spn_dir_create(const char *path, spn_error *err); /* with its parents; there is fine */
 
-/* A file open for positioned reads and writes. */
+/* Puts `from` in the place of `to`, whatever was there, in one step; both on one file system. */
+spn_status spn_path_rename(const char *from, const char *to, spn_error *err);
+spn_status spn_path_remove(const char *path, spn_error *err); /* a file; absent is fine */
+
+/* A file open for positioned reads and writes. WRITE_NEW empties what is there, UPDATE keeps it;
+ * both create what is not. */
 typedef struct spn_file spn_file;
 typedef enum spn_file_mode { SPN_FILE_READ, SPN_FILE_WRITE_NEW, SPN_FILE_UPDATE } spn_file_mode;
 spn_status spn_file_open(spn_file **out, const char *path, spn_file_mode mode, spn_error *err);
