@@ -1,0 +1,145 @@
+/* common.c - messages, exit codes and small pieces that several commands use.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+/* ---- messages ---- */
+
+int spn_cli_fail(const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    fputs("spn-native: ", stderr);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return SPN_EXIT_FAILED;
+}
+
+int spn_cli_usage(const char *name, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    fprintf(stderr, "spn-native: %s%s", name, name[0] ? ": " : "");
+    vfprintf(stderr, fmt, args);
+    fprintf(stderr, "\nTry: spn-native %s%s--help\n", name, name[0] ? " " : "");
+    va_end(args);
+    return SPN_EXIT_USAGE;
+}
+
+/* What to do, by status, for a message that does not say so itself. */
+static const char *hint(spn_status status) {
+    switch (status) {
+    case SPN_STATUS_MODEL_NOT_FOUND:
+        return "give a path to a GGUF file, or the word demo";
+    case SPN_STATUS_FORMAT:
+        return "the file may be cut short or not a GGUF file";
+    case SPN_STATUS_UNSUPPORTED_ARCHITECTURE:
+        return "spn-native inspect FILE shows what the file holds";
+    case SPN_STATUS_CONTEXT_FULL:
+        return "shorten the prompt or raise --ctx";
+    case SPN_STATUS_INSUFFICIENT_MEMORY:
+        return "try a smaller --ctx, --kv q8_0 or a smaller model";
+    case SPN_STATUS_TEMPLATE:
+        return "--raw does without the chat template";
+    default:
+        return NULL;
+    }
+}
+
+int spn_cli_error(const spn_error *err) {
+    const char *todo = strchr(err->text, ';') == NULL ? hint(err->status) : NULL;
+    fprintf(stderr, "spn-native: %s%s%s\n",
+            err->text[0] ? err->text : spn_status_message(err->status), todo ? "; " : "",
+            todo ? todo : "");
+    return spn_cli_exit_code(err->status);
+}
+
+int spn_cli_exit_code(spn_status status) {
+    switch (status) {
+    case SPN_STATUS_OK:
+        return SPN_EXIT_OK;
+    case SPN_STATUS_INVALID_ARGUMENT:
+        return SPN_EXIT_USAGE;
+    default:
+        return SPN_EXIT_FAILED;
+    }
+}
+
+/* ---- the demo model ---- */
+
+static bool is_readable(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (file != NULL) fclose(file);
+    return file != NULL;
+}
+
+bool spn_cli_model_path(const char *model, char *path, size_t n_path) {
+    static const char *const places[] = {SPN_DEMO_SOURCE_PATH, SPN_DEMO_BUILD_PATH,
+                                         SPN_DEMO_INSTALL_PATH};
+    const char *found = NULL;
+    if (strcmp(model, "demo") != 0) {
+        found = model;
+    } else {
+        for (size_t i = 0; i < sizeof places / sizeof places[0] && found == NULL; i++)
+            if (is_readable(places[i])) found = places[i];
+    }
+    if (found == NULL) {
+        spn_cli_fail("cannot find the demo model: neither %s nor %s is there; give a path to a "
+                     "GGUF file",
+                     SPN_DEMO_SOURCE_PATH, SPN_DEMO_INSTALL_PATH);
+        return false;
+    }
+    if (strlen(found) >= n_path) {
+        spn_cli_fail("cannot open the model: its path is longer than %zu bytes", n_path - 1);
+        return false;
+    }
+    memcpy(path, found, strlen(found) + 1);
+    return true;
+}
+
+/* ---- small pieces ---- */
+
+#define READ_LIMIT ((size_t)64 << 20)
+
+char *spn_cli_read_all(FILE *stream, const char *name, size_t *n_bytes) {
+    size_t cap = 1 << 16, n = 0;
+    char *text = malloc(cap);
+    while (text != NULL) {
+        n += fread(text + n, 1, cap - 1 - n, stream);
+        if (n < cap - 1 || cap >= READ_LIMIT) break;
+        char *larger = realloc(text, cap *= 2);
+        if (larger == NULL) free(text);
+        text = larger;
+    }
+    if (text == NULL) {
+        spn_cli_fail("cannot read %s: no memory", name);
+        return NULL;
+    }
+    if (ferror(stream) || n >= READ_LIMIT - 1) {
+        if (ferror(stream))
+            spn_cli_fail("cannot read %s: %s", name, strerror(errno));
+        else
+            spn_cli_fail("cannot read %s: it is longer than 64 MiB", name);
+        free(text);
+        return NULL;
+    }
+    text[n] = '\0';
+    *n_bytes = n;
+    return text;
+}
+
+const char *spn_cli_bytes(uint64_t n_bytes, char out[16]) {
+    static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+    double value = (double)n_bytes / 1024;
+    size_t unit = 0;
+    if (n_bytes < 1024) {
+        snprintf(out, 16, "%u B", (unsigned)n_bytes);
+        return out;
+    }
+    for (; value >= 1023.95 && unit + 1 < sizeof units / sizeof units[0]; unit++) value /= 1024;
+    snprintf(out, 16, "%.1f %s", value, units[unit]);
+    return out;
+}

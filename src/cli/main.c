@@ -1,0 +1,80 @@
+/* main.c - the command spn-native: finds the command in the table and runs it.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "cli/cli.h"
+
+const spn_command spn_commands[] = {
+#ifdef SPN_HAVE_INFERENCE
+#endif
+    {NULL, NULL, NULL},
+};
+
+static size_t n_commands(void) { return sizeof spn_commands / sizeof spn_commands[0] - 1; }
+
+static void print_help(void) {
+    printf("Usage: spn-native COMMAND [OPTION]... [ARGUMENT]...\n\n"
+           "Finds, keeps and runs GGUF models on this machine.\n\nCommands:\n");
+    for (const spn_command *command = spn_commands; command->name; command++)
+        printf("  %-12s  %s\n", command->name, command->summary);
+    printf("\n  spn-native COMMAND --help   explains a command, with examples\n"
+           "  spn-native --version        prints the version\n");
+#ifdef SPN_HAVE_INFERENCE
+    printf("\nMODEL is the path of a GGUF file, or the word demo for the model that comes with\n"
+           "the program. First steps:\n"
+           "  spn-native run demo \"Once upon a time\"\n"
+           "  spn-native inspect demo\n");
+#endif
+    printf("\nExit codes: 0 done, 1 failed, 2 the command line makes no sense.\n");
+}
+
+static int print_version(void) {
+    printf("spn-native %s\n", spn_version());
+    return SPN_EXIT_OK;
+}
+
+/* "spn-native help NAME" is "spn-native NAME --help". */
+static int help(int argc, char **argv) {
+    static char option[] = "--help";
+    if (argc < 3) {
+        print_help();
+        return SPN_EXIT_OK;
+    }
+    for (const spn_command *command = spn_commands; command->name; command++) {
+        char *args[] = {argv[2], option, NULL};
+        if (strcmp(command->name, argv[2]) == 0) return command->run(2, args);
+    }
+    return spn_cli_usage("", "there is no command %s", argv[2]);
+}
+
+static int unknown(const char *word) {
+    static const char *const options[] = {"--help", "--version"};
+    bool is_option = word[0] == '-';
+    const char *what = is_option ? "option" : "command";
+    const char *closest =
+        is_option ? spn_cli_closest(word, options, 2, sizeof options[0])
+                  : spn_cli_closest(word, &spn_commands[0].name, n_commands(), sizeof(spn_command));
+    if (closest == NULL) return spn_cli_usage("", "there is no %s %s", what, word);
+    return spn_cli_usage("", "there is no %s %s; did you mean %s?", what, word, closest);
+}
+
+/* Output that did not arrive (a full disk, a closed pipe) is a failure too. */
+static int finish(int code) {
+    if (fflush(stdout) != 0 && code == SPN_EXIT_OK)
+        return spn_cli_fail("cannot write the output; is the disk full or the pipe closed?");
+    return code;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_help();
+        return finish(SPN_EXIT_USAGE);
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)
+        return finish(help(argc, argv));
+    if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) return finish(print_version());
+    for (const spn_command *command = spn_commands; command->name; command++)
+        if (strcmp(command->name, word) == 0) return finish(command->run(argc - 1, argv + 1));
+    return unknown(word);
+}

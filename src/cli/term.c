@@ -1,0 +1,49 @@
+/* term.c - the terminal: is it one, Ctrl-C, time. SPDX-License-Identifier: Apache-2.0
+ *
+ * The one file of the command with names that are not in the C standard. */
+#include <signal.h>
+#include <time.h>
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#define isatty _isatty
+#define fileno _fileno
+#else
+#include <unistd.h>
+#endif
+
+#include "cli/cli.h"
+
+bool spn_term_is_terminal(FILE *stream) { return isatty(fileno(stream)) != 0; }
+
+void spn_term_binary(FILE *stream) {
+#ifdef _WIN32
+    _setmode(_fileno(stream), _O_BINARY);
+#else
+    (void)stream;
+#endif
+}
+
+static void (*volatile interrupted)(void);
+
+static void handle(int number) {
+    void (*call)(void) = interrupted;
+    /* Whoever presses the keys again does not want to wait for the first answer to stop. */
+    signal(number, SIG_DFL);
+    if (call != NULL) call();
+}
+
+void spn_term_on_interrupt(void (*on_interrupt)(void)) {
+    interrupted = on_interrupt;
+    signal(SIGINT, on_interrupt != NULL ? handle : SIG_DFL);
+}
+
+double spn_term_seconds(void) {
+    struct timespec now;
+#ifdef _WIN32
+    timespec_get(&now, TIME_UTC);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
