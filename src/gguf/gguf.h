@@ -125,7 +125,7 @@ typedef struct spn_gguf spn_gguf;
  * FORMAT (names the field and the byte offset), NO_MEMORY. */
 spn_status spn_gguf_open(spn_gguf **out, const char *path, spn_error *err);
 /* The same over bytes that the caller keeps alive and unchanged; `name` is for messages. A part of
- * a split model is refused. */
+ * a split model is refused. Tensors are as aligned in memory as `bytes` is. */
 spn_status spn_gguf_open_bytes(spn_gguf **out, const void *bytes, size_t n_bytes, const char *name,
                                spn_error *err);
 void spn_gguf_close(spn_gguf *gguf);
@@ -179,8 +179,9 @@ void spn_gguf_pair_print(const spn_gguf_pair *pair, size_t max_items, spn_buf *b
 /* The data's home, for prefetching and locking: file `i`'s bytes in memory. */
 void spn_gguf_file_span(const spn_gguf *gguf, size_t file, const uint8_t **data, size_t *n_bytes);
 
-/* Parses "PREFIX-00002-of-00005.gguf" (any letter case of the ending): the parts' numbers and the
- * prefix's length. False when `name` has no such form or its numbers make no sense. */
+/* Parses "PREFIX-00002-of-00005.gguf" (any letter case of the ending): the part's number from 1 on,
+ * how many there are, and the prefix's length. `name` may be a path. False when `name` has no such
+ * form or its numbers make no sense. */
 bool spn_gguf_split_name(const char *name, uint32_t *no, uint32_t *count, size_t *prefix_len);
 
 /* ---- writing ---- */
