@@ -2,6 +2,7 @@
 #ifndef SPN_SPN_H
 #define SPN_SPN_H
 
+#include "spn/catalog.h"
 #include "spn/engine.h"
 #include "spn/platform.h"
 #include "spn/runtime.h"
