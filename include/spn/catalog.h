@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  *     const spn_known_model *model = spn_find_model("qwen3:8b");
- *     spn_memory_need need;
+ *     spn_memory_estimate need;
  *     spn_quantization best = spn_auto_select_quantization(model, ram.available, 8192, &need);
  *
  * A *known model* is a row of the catalogue: a short id and where its GGUF files are kept on the
@@ -207,28 +207,29 @@ SPN_API spn_status spn_resolve_model(const char *reference, spn_resolved_model *
 
 /* ---- memory ---- */
 
-typedef struct spn_memory_need {
+typedef struct spn_memory_estimate {
     uint64_t weights;  /* the files' bytes, or parameters x bits where a size is not known */
     uint64_t kv_cache; /* for n_ctx tokens, 16-bit keys and values */
     uint64_t scratch;  /* activations of a batch of 512, logits, the program itself */
     uint64_t total;
     uint32_t n_ctx;
     bool fits;
-} spn_memory_need;
+} spn_memory_estimate;
 
 /* What running `model` in `quantization` with `n_ctx` tokens (0: 4,096) takes. For a quantization
  * without a row in the catalogue the weights are computed from parameters and bits. `available`
  * decides `fits`. False (and *out untouched) for NONE or a NULL model. */
-SPN_API bool spn_memory_need_of(const spn_known_model *model, spn_quantization quantization,
-                                uint64_t available, uint32_t n_ctx, spn_memory_need *out);
+SPN_API bool spn_estimate_memory(const spn_known_model *model, spn_quantization quantization,
+                                 uint64_t available, uint32_t n_ctx, spn_memory_estimate *out);
 /* The same with the weights' bytes known. */
-SPN_API void spn_memory_need_of_bytes(const spn_known_model *model, uint64_t weights,
-                                      uint64_t available, uint32_t n_ctx, spn_memory_need *out);
+SPN_API void spn_estimate_memory_of_bytes(const spn_known_model *model, uint64_t weights,
+                                          uint64_t available, uint32_t n_ctx,
+                                          spn_memory_estimate *out);
 /* The best quantization of the model's files that fits in `available` bytes with `n_ctx` tokens
  * (0: 4,096); the smallest one, with need->fits false, when none does. `need` may be NULL. */
 SPN_API spn_quantization spn_auto_select_quantization(const spn_known_model *model,
                                                       uint64_t available, uint32_t n_ctx,
-                                                      spn_memory_need *need);
+                                                      spn_memory_estimate *need);
 
 #ifdef __cplusplus
 }
