@@ -219,12 +219,12 @@ typedef struct spn_memory_estimate {
 /* What running `model` in `quantization` with `n_ctx` tokens (0: 4,096) takes. For a quantization
  * without a row in the catalogue the weights are computed from parameters and bits. `available`
  * decides `fits`. False (and *out untouched) for NONE or a NULL model. */
-SPN_API bool spn_estimate_memory(const spn_known_model *model, spn_quantization quantization,
-                                 uint64_t available, uint32_t n_ctx, spn_memory_estimate *out);
+SPN_API bool spn_known_model_memory(const spn_known_model *model, spn_quantization quantization,
+                                    uint64_t available, uint32_t n_ctx, spn_memory_estimate *out);
 /* The same with the weights' bytes known. */
-SPN_API void spn_estimate_memory_of_bytes(const spn_known_model *model, uint64_t weights,
-                                          uint64_t available, uint32_t n_ctx,
-                                          spn_memory_estimate *out);
+SPN_API void spn_known_model_memory_of_bytes(const spn_known_model *model, uint64_t weights,
+                                             uint64_t available, uint32_t n_ctx,
+                                             spn_memory_estimate *out);
 /* The best quantization of the model's files that fits in `available` bytes with `n_ctx` tokens
  * (0: 4,096); the smallest one, with need->fits false, when none does. `need` may be NULL. */
 SPN_API spn_quantization spn_auto_select_quantization(const spn_known_model *model,

@@ -123,8 +123,8 @@ static uint64_t kv_bytes(const spn_known_model *model, uint32_t n_ctx) {
     return 4 * width * tokens;
 }
 
-void spn_estimate_memory_of_bytes(const spn_known_model *model, uint64_t weights,
-                                  uint64_t available, uint32_t n_ctx, spn_memory_estimate *out) {
+void spn_known_model_memory_of_bytes(const spn_known_model *model, uint64_t weights,
+                                     uint64_t available, uint32_t n_ctx, spn_memory_estimate *out) {
     spn_memory_estimate need = {.weights = weights, .n_ctx = n_ctx ? n_ctx : DEFAULT_N_CTX};
     if (model->n_ctx_train > 0 && need.n_ctx > model->n_ctx_train) need.n_ctx = model->n_ctx_train;
     need.kv_cache = kv_bytes(model, need.n_ctx);
@@ -135,8 +135,8 @@ void spn_estimate_memory_of_bytes(const spn_known_model *model, uint64_t weights
     *out = need;
 }
 
-bool spn_estimate_memory(const spn_known_model *model, spn_quantization quantization,
-                         uint64_t available, uint32_t n_ctx, spn_memory_estimate *out) {
+bool spn_known_model_memory(const spn_known_model *model, spn_quantization quantization,
+                            uint64_t available, uint32_t n_ctx, spn_memory_estimate *out) {
     if (model == NULL || spn_quantization_bits(quantization) <= 0) return false;
     const spn_known_file *file = spn_filename_for_quant(model, quantization);
     uint64_t weights = file != NULL ? file->n_bytes : 0;
@@ -146,7 +146,7 @@ bool spn_estimate_memory(const spn_known_model *model, spn_quantization quantiza
     /* An encoder whose size was not seen: 0.425 billion halves, as its siblings have. */
     if (model->projector != NULL)
         weights += model->projector->n_bytes ? model->projector->n_bytes : 850000000u;
-    spn_estimate_memory_of_bytes(model, weights, available, n_ctx, out);
+    spn_known_model_memory_of_bytes(model, weights, available, n_ctx, out);
     return true;
 }
 
@@ -157,7 +157,7 @@ spn_quantization spn_auto_select_quantization(const spn_known_model *model, uint
     for (size_t i = 0; model != NULL && i < model->n_files; i++) {
         spn_quantization q = model->files[i].quantization;
         spn_memory_estimate its;
-        if (!spn_estimate_memory(model, q, available, n_ctx, &its)) continue;
+        if (!spn_known_model_memory(model, q, available, n_ctx, &its)) continue;
         if (least == SPN_QUANTIZATION_NONE || its.total < least_need.total)
             least = q, least_need = its;
         bool better = spn_quantization_rank(q) > spn_quantization_rank(best);

@@ -283,20 +283,20 @@ static void memory_is_computed_from_the_shape(void **state) {
     (void)state;
     const spn_known_model *m = spn_find_model("qwen3:8b");
     spn_memory_estimate need;
-    assert_true(spn_estimate_memory(m, SPN_QUANTIZATION_Q4_K_M, 1, 8192, &need));
+    assert_true(spn_known_model_memory(m, SPN_QUANTIZATION_Q4_K_M, 1, 8192, &need));
     assert_true(need.weights == 5027783488u);
     /* 36 layers, 8 heads of 128, keys and values, 2 bytes */
     assert_true(need.kv_cache == (uint64_t)36 * 8 * 128 * 2 * 2 * 8192);
     assert_true(need.total == need.weights + need.kv_cache + need.scratch);
     assert_false(need.fits);
     /* gemma 3: 48 layers, every 6th sees all, the others 1,024 tokens */
-    assert_true(spn_estimate_memory(spn_find_model("gemma3:12b"), SPN_QUANTIZATION_Q4_K_M, 0, 32768,
-                                    &need));
+    assert_true(spn_known_model_memory(spn_find_model("gemma3:12b"), SPN_QUANTIZATION_Q4_K_M, 0,
+                                       32768, &need));
     assert_true(need.kv_cache == (uint64_t)8 * 256 * 4 * (8 * 32768 + 40 * 1024));
-    assert_false(spn_estimate_memory(m, SPN_QUANTIZATION_NONE, 0, 0, &need));
-    assert_false(spn_estimate_memory(NULL, SPN_QUANTIZATION_Q8_0, 0, 0, &need));
+    assert_false(spn_known_model_memory(m, SPN_QUANTIZATION_NONE, 0, 0, &need));
+    assert_false(spn_known_model_memory(NULL, SPN_QUANTIZATION_Q8_0, 0, 0, &need));
     /* the context a model has is the limit */
-    assert_true(spn_estimate_memory(m, SPN_QUANTIZATION_Q8_0, 0, 10000000, &need));
+    assert_true(spn_known_model_memory(m, SPN_QUANTIZATION_Q8_0, 0, 10000000, &need));
     assert_int_equal(need.n_ctx, 40960);
 }
 
@@ -307,7 +307,7 @@ static void least_memory_is_that_of_the_default(void **state) {
     for (size_t i = 0; i < n; i++) {
         spn_memory_estimate need;
         assert_true(
-            spn_estimate_memory(&models[i], models[i].files[0].quantization, 0, 4096, &need));
+            spn_known_model_memory(&models[i], models[i].files[0].quantization, 0, 4096, &need));
         uint64_t gib = (need.total + ((uint64_t)1 << 30) - 1) >> 30;
         if (gib != models[i].min_ram_gb) print_error("%s: %u\n", models[i].id, (unsigned)gib);
         assert_int_equal(gib, models[i].min_ram_gb);
