@@ -116,7 +116,7 @@ static spn_status split_of(const gguf_part *part, split_info *out, spn_error *er
 }
 
 static spn_status check_split(const gguf_part *part, split_info want, spn_error *err) {
-    split_info info;
+    split_info info = {0, 1};
     SPN_TRY(split_of(part, &info, err));
     if (info.no == want.no && info.count == want.count) return SPN_STATUS_OK;
     return SPN_FAIL(err, FORMAT,
@@ -232,7 +232,7 @@ spn_status spn_gguf_open(spn_gguf **out, const char *path, spn_error *err) {
     spn_gguf *gguf = spn_alloc_zeroed(1, sizeof *gguf);
     if (gguf == NULL) return SPN_NO_MEMORY(err, "a model file");
     gguf_part first = {0};
-    split_info info;
+    split_info info = {0, 1};
     spn_status status;
     SPN_TRY_GOTO(open_part(&first, spn_strdup(path), err));
     SPN_TRY_GOTO(split_of(&first, &info, err));
@@ -254,7 +254,7 @@ spn_status spn_gguf_open_bytes(spn_gguf **out, const void *bytes, size_t n_bytes
     spn_gguf *gguf = spn_alloc_zeroed(1, sizeof *gguf);
     if (gguf == NULL) return SPN_NO_MEMORY(err, "a model file");
     gguf_part part = {.path = spn_strdup(name), .data = bytes, .n_bytes = n_bytes};
-    split_info info;
+    split_info info = {0, 1};
     spn_status status = part.path != NULL ? SPN_STATUS_OK : SPN_NO_MEMORY(err, "a model's name");
     SPN_TRY_GOTO(status);
     SPN_TRY_GOTO(spn_gguf_part_parse(&part, err));

@@ -150,7 +150,7 @@ static spn_status skip_values(cursor *c, spn_gguf_kind kind, uint64_t n) {
         return SPN_STATUS_OK;
     }
     size_t item_bytes = spn_gguf_kind_bytes(kind);
-    if (n > left(c) / item_bytes)
+    if (item_bytes == 0 || n > left(c) / item_bytes)
         return bad(c, "value", c->at, "%" PRIu64 " items of %zu bytes, but only %zu bytes are left",
                    n, item_bytes, left(c));
     size_t n_bytes = (size_t)n * item_bytes;
@@ -338,7 +338,7 @@ static spn_status check_overlaps(cursor *c, gguf_part *part) {
         ordered = part->tensors[i].data >= before->data + before->n_bytes;
     }
     if (ordered) return SPN_STATUS_OK;
-    const spn_gguf_tensor **sorted = spn_alloc_array(part->n_tensors, sizeof(void *));
+    const spn_gguf_tensor **sorted = spn_alloc_array(part->n_tensors, sizeof part->tensors);
     if (sorted == NULL) return SPN_NO_MEMORY(c->err, "the order of a model's tensors");
     for (size_t i = 0; i < part->n_tensors; i++) sorted[i] = &part->tensors[i];
     qsort(sorted, part->n_tensors, sizeof *sorted, compare_places);

@@ -86,7 +86,7 @@ static spn_status wrong_kind(const char *path, const spn_gguf_pair *pair, const 
 static spn_status out_of_range(const char *path, const spn_gguf_pair *pair, const uint8_t *item,
                                const char *want, spn_error *err) {
     char key[GGUF_SHOWN], shown[GGUF_SHOWN_PATH], value[32];
-    gguf_int whole;
+    gguf_int whole = {false, 0};
     double real = 0;
     if (!spn_gguf_load_int(pair->item_kind, item, &whole)) {
         load_float(pair->item_kind, item, &real);
@@ -273,8 +273,8 @@ static void print_float(double value, bool is_f32, spn_buf *buf) {
 
 /* Prints one item at `at` and returns where the next one starts. */
 static const uint8_t *print_item(spn_gguf_kind kind, const uint8_t *at, bool quoted, spn_buf *buf) {
-    gguf_int whole;
-    double real;
+    gguf_int whole = {false, 0};
+    double real = 0;
     if (kind == SPN_GGUF_STRING) {
         spn_gguf_str str = load_str(at);
         if (quoted) spn_buf_append_char(buf, '"');

@@ -193,7 +193,8 @@ spn_status spn_file_write(const char *path, const void *bytes, size_t n_bytes, s
         return SPN_NO_MEMORY(err, path);
     }
     spn_status status;
-    SPN_TRY_GOTO(spn_file_open(&file, temp.data, SPN_FILE_WRITE_NEW, err));
+    status = spn_file_open(&file, temp.data, SPN_FILE_WRITE_NEW, err);
+    if (file == NULL) goto done;
     SPN_TRY_GOTO(spn_file_write_at(file, bytes, n_bytes, 0, err));
     SPN_TRY_GOTO(spn_file_sync(file, err));
     SPN_TRY_GOTO(spn_path_rename(temp.data, path, err));
