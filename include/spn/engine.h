@@ -217,18 +217,52 @@ SPN_API spn_status spn_estimate_memory(const char *path, const spn_session_optio
 
 /* ---- sampling ---- */
 
+/* Added to a token's logit before everything else; -INFINITY forbids the token. */
+typedef struct spn_logit_bias {
+    int32_t token;
+    float bias; /* from -1e6 to 1e6, or -INFINITY */
+} spn_logit_bias;
+
 /* Chooses a token from logits. Zero means default for every field; NULL means all defaults.
- * In this order: repetition penalty, temperature, top-k, top-p, min-p, draw. */
+ * In this order: bias; repeat, frequency and presence penalties; DRY; then, unless greedy,
+ * temperature; then mirostat, or top-k, typical, top-p, min-p; then the draw. */
 typedef struct spn_sampler_options {
-    bool greedy;       /* always the likeliest token; the rest but the penalty is ignored */
-    float temperature; /* default 0.8; larger is more even */
+    bool greedy;       /* always the likeliest token after bias, penalties and DRY (the lowest id
+                          among equals); everything behind them is ignored */
+    float temperature; /* > 0, default 0.8; larger is more even */
     int32_t top_k;     /* keep the k likeliest; default 40, -1: all */
-    float top_p;       /* keep the likeliest that together reach p; default 0.95, 1: all */
+    float top_p;       /* keep the likeliest that together reach p; default 0.95, 1: all.
+                          Holtzman et al. 2019, arXiv:1904.09751 */
     float min_p;       /* keep those at least min_p times as likely as the likeliest; default 0 */
-    float repeat_penalty;  /* divides the logits of recent tokens (multiplies negative ones);
+    float repeat_penalty;  /* > 0: divides the logits of recent tokens (multiplies negative ones);
                               default 1: none. Keskar et al. 2019, arXiv:1909.05858 */
-    int32_t repeat_last_n; /* how many tokens are recent; default 64, -1: all */
+    int32_t repeat_last_n; /* how many tokens are recent, for the three penalties; default 64, -1:
+                              all */
     uint64_t seed;         /* 0: drawn from the system; spn_sampler_seed tells it */
+
+    float presence_penalty;  /* subtracted from the logit of every recent token; default 0 */
+    float frequency_penalty; /* the same, times the number of its recent occurrences; default 0 */
+    float typical_p;         /* keep those whose information is nearest to the expected one and that
+                                together reach p; default 1: all. Meister et al. 2022, arXiv:2202.00666 */
+
+    /* DRY ("don't repeat yourself"): a token that would continue a repetition of the last n >=
+     * dry_allowed_length tokens loses dry_multiplier * dry_base^(n - dry_allowed_length). A
+     * repetition never reaches back over a breaker. */
+    float dry_multiplier;        /* default 0: off; 0.8 is usual */
+    float dry_base;              /* >= 1; default 1.75 */
+    uint32_t dry_allowed_length; /* default 2 */
+    int32_t dry_last_n;          /* how many tokens to search; default and -1: all */
+    const int32_t *dry_breakers; /* [n_dry_breakers] token ids; copied */
+    size_t n_dry_breakers;       /* 0: none here; spn_runtime then takes the tokens that contain
+                                    a line break, a colon, a quotation mark or an asterisk */
+    const spn_logit_bias *bias;  /* [n_bias]; copied */
+    size_t n_bias;
+
+    /* Mirostat 2 keeps the information of the tokens near a target instead of filtering by
+     * top-k, typical, top-p and min-p. Basu et al. 2020, arXiv:2007.14966 */
+    bool mirostat;
+    float mirostat_tau; /* the target in bits; default 5 */
+    float mirostat_eta; /* the rate of learning; default 0.1 */
 } spn_sampler_options;
 
 typedef struct spn_sampler spn_sampler; /* one thread at a time */
@@ -237,10 +271,12 @@ typedef struct spn_sampler spn_sampler; /* one thread at a time */
 SPN_API spn_status spn_sampler_create(spn_sampler **out, uint32_t n_vocab,
                                       const spn_sampler_options *options, spn_error *err);
 SPN_API void spn_sampler_free(spn_sampler *sampler);
-/* Tells the sampler that `token` was appended to the text (prompt or generated). */
-SPN_API void spn_sampler_accept(spn_sampler *sampler, int32_t token);
+/* Tells the sampler that `token` was appended to the text (prompt or generated). Errors:
+ * INVALID_ARGUMENT (an id outside the vocabulary), NO_MEMORY. */
+SPN_API spn_status spn_sampler_accept(spn_sampler *sampler, int32_t token, spn_error *err);
 /* A token from logits [n_vocab], which stay as they are. The same seed, options, accepted tokens
- * and logits give the same token on every machine. */
+ * and logits give the same token on every machine. A logit that is not finite counts as impossible;
+ * -1 when all are. It does not accept the token: call spn_sampler_accept. */
 SPN_API int32_t spn_sampler_sample(spn_sampler *sampler, const float *logits);
 SPN_API uint64_t spn_sampler_seed(const spn_sampler *sampler);
 

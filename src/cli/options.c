@@ -119,7 +119,8 @@ static bool add_text(spn_texts *texts, const char *text) {
     const char **items = realloc((void *)texts->items, (texts->n + 1) * sizeof *items);
     if (items == NULL) return false;
     items[texts->n] = text;
-    *texts = (spn_texts){items, texts->n + 1};
+    texts->items = items;
+    texts->n++;
     return true;
 }
 
