@@ -61,12 +61,21 @@ def complaint(table, path, bracket, header):
         return "public headers include public headers and C headers only"
     if os.path.exists(os.path.join(os.path.dirname(path), header)):
         return None
-    if not os.path.exists("src/" + header):
-        return "no such header in src/ or beside the file"
     other = header.split("/")[0]
+    if not os.path.exists("src/" + header) and not is_generated(header):
+        return "no such header in src/ or beside the file"
     if other == module or other in table[module][0]:
         return None
     return "src/%s may include: %s" % (module, table[module][1])
+
+
+def is_generated(header):
+    folder, name = os.path.split(header)
+    build_file = os.path.join("src", folder, "meson.build")
+    if not os.path.exists(build_file):
+        return False
+    with open(build_file, encoding="utf-8") as f:
+        return "output: '%s'" % name in f.read()
 
 
 def foreign_complaint(table, module, header):

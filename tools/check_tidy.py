@@ -5,6 +5,7 @@
 
 uses BUILD/compile_commands.json; a file that is not compiled there is skipped with its name. A file
 that was clean before is not asked again while it, every header and the configuration stay the same.
+`clang-tidy -p BUILD FILE` shows the path that leads to a complaint.
 """
 import concurrent.futures
 import glob
@@ -56,7 +57,8 @@ def main():
                 open(marks[path], "w", encoding="utf-8").close()
             else:
                 bad += 1
-                print(out or err)
+                errors = [line for line in out.splitlines() if ": error: " in line]
+                print("\n".join(errors) or out + err)
     if bad:
         sys.exit("%d of %d files have complaints" % (bad, len(paths)))
 

@@ -16,7 +16,8 @@ static spn_status fail_on(spn_error *err, const char *doing, const char *path) {
     spn_status status = code == ENOSPC || code == EDQUOT ? SPN_STATUS_DISK_FULL
                         : code == ENOMEM                 ? SPN_STATUS_NO_MEMORY
                                                          : SPN_STATUS_IO;
-    return spn_fail_code(err, status, code, "cannot %s %s: %s", doing, path, strerror(code));
+    return spn_failed(
+        spn_fail_code(err, status, code, "cannot %s %s: %s", doing, path, strerror(code)), status);
 }
 
 /* ---- files open for positioned reads and writes ---- */
