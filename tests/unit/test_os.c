@@ -81,10 +81,11 @@ static void pages_lock_or_say_the_limit(void **state) {
     assert_int_equal(spn_map_open(&map, temp_path(path, "file"), NULL), SPN_STATUS_OK);
     if (spn_map_lock(map.data, map.n_bytes, &err) != SPN_STATUS_OK)
         assert_int_equal(err.status, SPN_STATUS_INSUFFICIENT_MEMORY);
-    /* Beyond the map there is nothing to lock. */
-    assert_int_equal(spn_map_lock(map.data, (size_t)1 << 46, &err), SPN_STATUS_INSUFFICIENT_MEMORY);
-    assert_non_null(strstr(err.text, "70368744177664"));
+    spn_status status = spn_map_lock(map.data, (size_t)1 << 46, &err); /* far beyond the map */
     spn_map_close(&map);
+    if (mlock(NULL, (size_t)1 << 46) == 0) skip(); /* the address sanitizer locks nothing */
+    assert_int_equal(status, SPN_STATUS_INSUFFICIENT_MEMORY);
+    assert_non_null(strstr(err.text, "70368744177664"));
 }
 
 /* ---- virtual memory ---- */
