@@ -61,7 +61,7 @@ typedef enum spn_opt_kind {
     SPN_OPT_I32,    /* int32_t * */
     SPN_OPT_U64,    /* uint64_t * */
     SPN_OPT_FLOAT,  /* float *: finite */
-    SPN_OPT_CHOICE, /* int *: index into `value`, "f32|f16|..." */
+    SPN_OPT_CHOICE, /* int *: 1 + the place in `value`, "f32|f16|..." */
 } spn_opt_kind;
 
 typedef struct spn_texts {
@@ -125,6 +125,11 @@ char *spn_cli_read_all(FILE *stream, const char *name, size_t *n_bytes);
 
 /* A number of bytes for people: "512 B", "3.4 MiB". Returns `out`. */
 const char *spn_cli_bytes(uint64_t n_bytes, char out[16]);
+
+/* Prints the value and a line break, and frees it. NULL, which is how jansson says that there is no
+ * memory, is reported. Returns the exit code. */
+struct json_t;
+int spn_cli_print_json(struct json_t *value, bool indented);
 
 /* ---- the terminal (term.c) ---- */
 

@@ -5,8 +5,7 @@
 #include "cli/cli.h"
 
 const spn_command spn_commands[] = {
-#ifdef SPN_HAVE_INFERENCE
-#endif
+    {"detect-ram", "show this machine's memory and processor", spn_cmd_detect_ram},
     {NULL, NULL, NULL},
 };
 

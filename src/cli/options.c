@@ -104,7 +104,7 @@ static bool parse_float(const char *text, float *out) {
 
 static bool parse_choice(const char *choices, const char *text, int *out) {
     size_t n_text = strlen(text);
-    for (int index = 0; choices[0] != '\0'; index++) {
+    for (int index = 1; choices[0] != '\0'; index++) {
         size_t n = strcspn(choices, "|");
         if (n == n_text && memcmp(choices, text, n) == 0) {
             *out = index;

@@ -92,6 +92,7 @@ typedef enum spn_gguf_kind {
     SPN_GGUF_F64,
     SPN_GGUF_KIND_COUNT
 } spn_gguf_kind;
+const char *spn_gguf_kind_name(spn_gguf_kind kind); /* "u32", "string" ... */
 
 /* Bytes in the file: not NUL-terminated, any bytes. */
 typedef struct spn_gguf_str {

@@ -93,7 +93,6 @@ static inline uint64_t gguf_load_u64(const uint8_t *at) {
 
 /* Bytes of one value of a kind; 0 for strings and arrays, which have no fixed size. */
 size_t spn_gguf_kind_bytes(spn_gguf_kind kind);
-const char *spn_gguf_kind_name(spn_gguf_kind kind);
 
 /* An integer of any kind: (int64_t)bits when it is negative, else bits. */
 typedef struct gguf_int {
