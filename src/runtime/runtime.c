@@ -1,0 +1,207 @@
+/* runtime.c - load a model, ask it, unload it. SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "gguf/gguf.h"
+#include "runtime/runtime_internal.h"
+
+const char *spn_finish_reason_name(spn_finish_reason reason) {
+    switch (reason) {
+    case SPN_FINISH_REASON_STOP:
+        return "stop";
+    case SPN_FINISH_REASON_LENGTH:
+        return "length";
+    case SPN_FINISH_REASON_CANCELLED:
+        return "cancelled";
+    }
+    return "unknown";
+}
+
+void spn_chat_response_clear(spn_chat_response *response) {
+    if (response == NULL) return;
+    spn_free(response->content);
+    *response = (spn_chat_response){0};
+}
+
+/* ---- life ---- */
+
+spn_status spn_runtime_create(spn_runtime **out, spn_error *err) {
+    spn_runtime *runtime = spn_alloc_zeroed(1, sizeof *runtime);
+    if (runtime == NULL) return SPN_NO_MEMORY(err, "a runtime");
+    atomic_init(&runtime->session, NULL);
+    atomic_init(&runtime->cancelled, false);
+    *out = runtime;
+    return SPN_STATUS_OK;
+}
+
+static void drop(spn_runtime *runtime) {
+    spn_session_free(atomic_exchange(&runtime->session, NULL));
+    spn_template_free(runtime->chat_template);
+    spn_free(runtime->bos_text);
+    spn_free(runtime->eos_text);
+    spn_free(runtime->breakers);
+    spn_model_close(runtime->model);
+    runtime->chat_template = NULL;
+    runtime->bos_text = runtime->eos_text = NULL;
+    runtime->breakers = NULL;
+    runtime->n_breakers = 0;
+    runtime->tokenizer = NULL;
+    runtime->model = NULL;
+}
+
+void spn_runtime_free(spn_runtime *runtime) {
+    if (runtime == NULL) return;
+    drop(runtime);
+    spn_free(runtime);
+}
+
+/* ---- loading ---- */
+
+static spn_status parse_template(spn_runtime *runtime, const char *path, const char *own,
+                                 spn_error *err) {
+    spn_status status = SPN_STATUS_OK;
+    spn_gguf *gguf = NULL;
+    spn_gguf_str source = {own, own ? strlen(own) : 0};
+    if (own == NULL) {
+        SPN_TRY(spn_gguf_open(&gguf, path, err));
+        SPN_TRY_GOTO(spn_gguf_get_str(gguf, "tokenizer.chat_template", false, &source, err));
+    }
+    if (source.data != NULL)
+        SPN_TRY_GOTO(spn_template_parse(&runtime->chat_template, source.data, source.len, err));
+done:
+    spn_gguf_close(gguf);
+    return status;
+}
+
+/* The text of a special token; "" where the model has none. */
+static spn_status token_text(const spn_tokenizer *tokenizer, int32_t token, char **out,
+                             spn_error *err) {
+    spn_status status = SPN_STATUS_OK;
+    spn_buf text = SPN_BUF(0);
+    if (token != SPN_TOKEN_NONE) SPN_TRY_GOTO(spn_token_bytes(tokenizer, token, true, &text, err));
+    *out = spn_buf_take(&text, NULL);
+    if (*out == NULL) status = SPN_NO_MEMORY(err, "a token's text");
+done:
+    spn_buf_free(&text);
+    return status;
+}
+
+/* Between batches: a cancel that came before the session could see it, then the caller's own. */
+static bool on_progress(size_t n_done, size_t n_total, void *user) {
+    spn_runtime *runtime = user;
+    if (atomic_load(&runtime->cancelled)) return false;
+    return runtime->progress == NULL || runtime->progress(n_done, n_total, runtime->progress_user);
+}
+
+static spn_status load(spn_runtime *runtime, const char *path, const spn_load_config *config,
+                       spn_error *err) {
+    spn_session_options options = config->session;
+    spn_session *session = NULL;
+    SPN_TRY(spn_model_open(&runtime->model, path, &config->model, err));
+    runtime->tokenizer = spn_model_tokenizer(runtime->model);
+    const spn_token_specials *specials = spn_tokenizer_specials(runtime->tokenizer);
+    SPN_TRY(token_text(runtime->tokenizer, specials->bos, &runtime->bos_text, err));
+    SPN_TRY(token_text(runtime->tokenizer, specials->eos, &runtime->eos_text, err));
+    SPN_TRY(parse_template(runtime, path, config->chat_template, err));
+    runtime->progress = options.progress;
+    runtime->progress_user = options.progress_user;
+    options.progress = on_progress;
+    options.progress_user = runtime;
+    SPN_TRY(spn_session_create(&session, runtime->model, &options, err));
+    atomic_store(&runtime->session, session);
+    return SPN_STATUS_OK;
+}
+
+spn_status spn_runtime_load(spn_runtime *runtime, const char *path, const spn_load_config *config,
+                            spn_error *err) {
+    static const spn_load_config defaults = {0};
+    if (runtime->model != NULL)
+        return SPN_FAIL(err, ALREADY_LOADED, "cannot load %s: a model is loaded; unload it first",
+                        path);
+    spn_status status = load(runtime, path, config ? config : &defaults, err);
+    if (status != SPN_STATUS_OK) drop(runtime);
+    return status;
+}
+
+static spn_status check_loaded(const spn_runtime *runtime, spn_error *err) {
+    if (runtime->model != NULL) return SPN_STATUS_OK;
+    return SPN_FAIL(err, MODEL_NOT_LOADED, "no model is loaded; call spn_runtime_load first");
+}
+
+spn_status spn_runtime_unload(spn_runtime *runtime, spn_error *err) {
+    SPN_TRY(check_loaded(runtime, err));
+    drop(runtime);
+    return SPN_STATUS_OK;
+}
+
+/* ---- telling ---- */
+
+bool spn_runtime_is_loaded(const spn_runtime *runtime) { return runtime->model != NULL; }
+
+const spn_model_info *spn_runtime_model_info(const spn_runtime *runtime) {
+    return runtime->model != NULL ? spn_model_describe(runtime->model) : NULL;
+}
+
+const spn_model *spn_runtime_model(const spn_runtime *runtime) { return runtime->model; }
+
+bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out) {
+    if (runtime->model == NULL) return false;
+    spn_session_describe(atomic_load(&runtime->session), out);
+    return true;
+}
+
+/* ---- asking ---- */
+
+static spn_status answer(spn_runtime *runtime, const char *text, size_t n_bytes, bool new_text,
+                         const spn_chat_options *options, spn_chat_response *response,
+                         spn_error *err) {
+    int32_t *tokens = NULL;
+    size_t n_tokens = 0;
+    SPN_TRY(spn_prompt_encode(runtime, text, n_bytes, &tokens, &n_tokens, err));
+    spn_status status = spn_generate(runtime, tokens, n_tokens, new_text, options, response, err);
+    spn_free(tokens);
+    return status;
+}
+
+static spn_status chat(spn_runtime *runtime, const spn_chat_message *messages, size_t n_messages,
+                       const spn_chat_options *options, spn_chat_response *response,
+                       spn_error *err) {
+    char *text = NULL;
+    size_t n_bytes = 0;
+    SPN_TRY(spn_prompt_render(runtime, messages, n_messages, true, &text, &n_bytes, err));
+    spn_status status = answer(runtime, text, n_bytes, true, options, response, err);
+    spn_free(text);
+    return status;
+}
+
+spn_status spn_runtime_infer(spn_runtime *runtime, const char *prompt,
+                             const spn_chat_options *options, spn_chat_response *response,
+                             spn_error *err) {
+    SPN_TRY(check_loaded(runtime, err));
+    if (prompt == NULL) return SPN_FAIL(err, INVALID_ARGUMENT, "the prompt is NULL");
+    atomic_store(&runtime->cancelled, false);
+    if (runtime->chat_template != NULL && (options == NULL || !options->raw)) {
+        const spn_chat_message message = {"user", prompt};
+        return chat(runtime, &message, 1, options, response, err);
+    }
+    return answer(runtime, prompt, strlen(prompt), false, options, response, err);
+}
+
+spn_status spn_runtime_chat(spn_runtime *runtime, const spn_chat_message *messages,
+                            size_t n_messages, const spn_chat_options *options,
+                            spn_chat_response *response, spn_error *err) {
+    SPN_TRY(check_loaded(runtime, err));
+    atomic_store(&runtime->cancelled, false);
+    return chat(runtime, messages, n_messages, options, response, err);
+}
+
+spn_status spn_runtime_render(const spn_runtime *runtime, const spn_chat_message *messages,
+                              size_t n_messages, char **text, size_t *n_bytes, spn_error *err) {
+    SPN_TRY(check_loaded(runtime, err));
+    return spn_prompt_render(runtime, messages, n_messages, true, text, n_bytes, err);
+}
+
+void spn_runtime_cancel(spn_runtime *runtime) {
+    atomic_store(&runtime->cancelled, true);
+    spn_session *session = atomic_load(&runtime->session);
+    if (session != NULL) spn_session_cancel(session);
+}

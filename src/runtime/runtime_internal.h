@@ -1,0 +1,48 @@
+/* runtime_internal.h - the runtime's inside, for the files that make it up.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * runtime.c owns life and loading, prompt.c turns messages into tokens, generate.c turns tokens
+ * into text. */
+#ifndef SPN_RUNTIME_INTERNAL_H
+#define SPN_RUNTIME_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/base.h"
+#include "spn/runtime.h"
+#include "text/template.h"
+#include "text/tokenizer.h"
+
+struct spn_runtime {
+    spn_model *model;               /* NULL: nothing is loaded, and all below is empty */
+    _Atomic(spn_session *) session; /* read by spn_runtime_cancel on any thread */
+    const spn_tokenizer *tokenizer; /* the model's */
+    spn_template *chat_template;    /* NULL: the model has none */
+    char *bos_text, *eos_text;      /* for the template */
+    spn_progress_fn progress;       /* the caller's own, or NULL */
+    void *progress_user;
+    int32_t *breakers; /* [n_breakers] of DRY, made when first needed */
+    size_t n_breakers;
+    atomic_bool cancelled; /* since the running generation began */
+};
+
+/* ---- prompt.c ---- */
+
+/* The messages through the chat template. *text is the caller's. */
+spn_status spn_prompt_render(const spn_runtime *runtime, const spn_chat_message *messages,
+                             size_t n_messages, bool add_generation_prompt, char **text,
+                             size_t *n_bytes, spn_error *err);
+/* A rendered or raw prompt to tokens: with BOS in front where the model wants it and the text has
+ * none, never with EOS behind. */
+spn_status spn_prompt_encode(const spn_runtime *runtime, const char *text, size_t n_bytes,
+                             int32_t **tokens, size_t *n_tokens, spn_error *err);
+
+/* ---- generate.c ---- */
+
+/* Generates behind the prompt's tokens. `new_text`: the answer is a text of its own, not the
+ * prompt's continuation. */
+spn_status spn_generate(spn_runtime *runtime, const int32_t *prompt, size_t n_prompt, bool new_text,
+                        const spn_chat_options *options, spn_chat_response *response,
+                        spn_error *err);
+
+#endif
