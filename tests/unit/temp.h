@@ -38,7 +38,7 @@ static inline const char *temp_path(char *out, const char *name) {
 }
 
 /* Writes a file and the folders above it. */
-static inline void temp_write(const char *name, const void *bytes, size_t n_bytes) {
+static inline void temp_write(const char *name, const void *content, size_t n_bytes) {
     char path[TEMP_PATH];
     temp_path(path, name);
     for (char *at = path + strlen(temp_root) + 1; (at = strchr(at, '/')) != NULL; at++) {
@@ -47,7 +47,7 @@ static inline void temp_write(const char *name, const void *bytes, size_t n_byte
         *at = '/';
     }
     FILE *file = fopen(path, "wb");
-    if (file == NULL || fwrite(bytes, 1, n_bytes, file) != n_bytes || fclose(file) != 0) {
+    if (file == NULL || fwrite(content, 1, n_bytes, file) != n_bytes || fclose(file) != 0) {
         perror(path);
         exit(1);
     }
