@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""test_golden.py - the engine's logits against an independent engine's. SPDX-License-Identifier: Apache-2.0
+
+    test_golden.py COMMAND [NAME...]
+
+COMMAND is spn-native; the rows of cases.py that the engine supports are checked. For each:
+
+- F32: every kept logit within the case's tolerance of the reference's, in standard deviations of all
+  logits, and the likeliest token the same behind every token (the last ones are the reference's own
+  greedy continuation, so these are greedy tokens too).
+- other types: `--exact` within F32's tolerance of the reference's logits for the weights written out as
+  f32; the reference's own logits within the rounding of its activations of `--exact`; and the fast path
+  no further from `--exact`, in root mean square over the kept rows, than the reference is.
+- encoders: the pooled embedding within the tolerance, in root mean squares of its numbers.
+- every level of the processor, another number of threads, and tokens evaluated in other pieces give the
+  same bits.
+"""
+import array
+import concurrent.futures
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+from cases import CASES, F32, runs
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+# How far rounding of activations may move logits, in standard deviations: twice what it does to the
+# models here. Blocks of 8-bit numbers: a step is 1/127 of the block's largest, so an error of about
+# 1/127/sqrt(12) of it in each activation, some 0.6 % of their size, and a dozen products in a row.
+ROUNDING = {"f16": 2e-3, "bf16": 2e-2}
+ROUNDING_8_BIT = 5e-2
+
+
+class Failure(Exception):
+    pass
+
+
+def read_vector(case):
+    vec = {"exact": {}, "reference": {}}
+    with open(os.path.join(HERE, case.name + ".vec"), encoding="utf-8") as f:
+        for line in f:
+            key, _, rest = line.rstrip("\n").partition(" ")
+            if key in ("exact", "reference"):
+                i, *numbers = rest.split()
+                vec[key][int(i)] = [float(x) for x in numbers]
+            elif key in ("tokens", "likeliest"):
+                vec[key] = [int(t) for t in rest.split(",")]
+            elif key == "embedding":
+                vec[key] = [float(x) for x in rest.split()]
+            elif key != "#":
+                vec[key] = rest
+    return vec
+
+
+def call(command, *args):
+    done = subprocess.run([command, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode != 0:
+        raise Failure("%s: exit code %d: %s" % (" ".join(args[:1] + args[2:]), done.returncode,
+                                                 done.stderr.decode(errors="replace").strip()))
+    return done.stdout
+
+
+def logits(command, model, tokens, *options):
+    out = call(command, "logits", model, "--tokens", ",".join(map(str, tokens)), "--kv", "f32", *options)
+    flat = array.array("f", out)
+    n = len(flat) // len(tokens)
+    if n == 0 or len(flat) != n * len(tokens):
+        raise Failure("%d logits for %d tokens" % (len(flat), len(tokens)))
+    return out, [flat[i * n:(i + 1) * n] for i in range(len(tokens))]
+
+
+def largest_difference(rows, expected):
+    worst = 0.0
+    for i, want in expected.items():
+        if len(rows[i]) != len(want):
+            raise Failure("%d logits a row, not %d" % (len(rows[i]), len(want)))
+        for a, b in zip(rows[i], want):
+            if not abs(a - b) <= worst:  # NaN is larger than everything
+                worst = abs(a - b)
+    return worst
+
+
+def rms(rows, expected):
+    total = n = 0
+    for i, want in expected.items():
+        total += sum((a - b) ** 2 for a, b in zip(rows[i], want))
+        n += len(want)
+    return (total / n) ** 0.5
+
+
+def within(what, value, limit):
+    if not value <= limit:
+        raise Failure("%s: %.3g, but the limit is %.3g" % (what, value, limit))
+    return "%s %.2g of %.2g" % (what, value, limit)
+
+
+def check_f32(case, vec, rows):
+    scale = float(vec["deviation"])
+    said = within("largest difference", largest_difference(rows, vec["reference"]) / scale, case.tolerance)
+    ours = [max(range(len(row)), key=lambda i: row[i]) for row in rows]
+    if ours != vec["likeliest"]:
+        raise Failure("likeliest tokens are %s, not %s" % (ours, vec["likeliest"]))
+    return [said]
+
+
+def check_quantised(case, vec, rows, exact):
+    scale = float(vec["deviation"])
+    kept = {i: exact[i] for i in vec["reference"]}
+    reference = rms(vec["reference"], kept) / scale
+    return [within("exact", largest_difference(exact, vec["exact"]) / scale, F32),
+            within("reference's rounding", reference, ROUNDING.get(case.type, ROUNDING_8_BIT)),
+            within("ours", rms(rows, kept) / scale, max(reference, F32))]
+
+
+def check_embedding(command, case, vec, model):
+    out = json.loads(call(command, "embed", model, "--tokens", ",".join(map(str, vec["tokens"])), "--no-normalize"))
+    want = vec["embedding"]
+    size = (sum(x * x for x in want) / len(want)) ** 0.5
+    return [within("largest difference", largest_difference([out], {0: want}) / size, case.tolerance)]
+
+
+def check_same(command, model, tokens, out, levels):
+    """The same bits on every level, in other pieces, with another number of threads."""
+    ways = [("--cpu", level) for level in levels]
+    ways += [("--batch", "1", "--threads", "1"), ("--batch", "7", "--threads", "3")]
+    for way in ways:
+        if logits(command, model, tokens, *way)[0] != out:
+            raise Failure("%s gives other bits" % " ".join(way))
+    return "the same bits in %d other ways" % len(ways)
+
+
+def check(command, case, levels):
+    model = os.path.join(HERE, case.name + ".gguf")
+    vec = read_vector(case)
+    with open(model, "rb") as f:
+        if hashlib.sha256(f.read()).hexdigest() != vec["sha256"]:
+            raise Failure("the model is not the one that the vector was made from")
+    if "embedding" in vec:
+        return check_embedding(command, case, vec, model)
+    out, rows = logits(command, model, vec["tokens"])
+    if case.type == "f32":
+        said = check_f32(case, vec, rows)
+    else:
+        said = check_quantised(case, vec, rows, logits(command, model, vec["tokens"], "--exact")[1])
+    return said + [check_same(command, model, vec["tokens"], out, levels)]
+
+
+def levels_of(command):
+    return json.loads(call(command, "detect-ram", "--json"))["cpu_levels"]
+
+
+def main():
+    command, *names = sys.argv[1:]
+    levels = levels_of(command)
+    cases = [c for c in CASES if c.name in names or (runs(c) and not names)]
+    passed = 0
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for case, job in [(c, pool.submit(check, command, c, levels)) for c in cases]:
+            try:
+                print("%-26s %s" % (case.name, "; ".join(job.result())))
+                passed += 1
+            except (Failure, OSError, ValueError, KeyError) as failure:
+                print("%-26s FAILED: %s" % (case.name, failure))
+    print("levels: %s; %d rows wait for their architecture or type" % (", ".join(levels), len(CASES) - len(cases)))
+    print("%d passed, %d failed" % (passed, len(cases) - passed))
+    return passed != len(cases) or passed == 0
+
+
+sys.exit(main())
