@@ -1,0 +1,85 @@
+/* cycle.c - load, infer, unload, many times over, and nothing stays behind.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ *     cycle MODEL TIMES     that many rounds
+ *     cycle MODEL fail      a round for each allocation in it, which fails
+ *
+ * Counts the library's living blocks through its allocator hook; a leak that the hook does not see
+ * is the sanitizer's or valgrind's to find.
+ */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <spn/spn.h>
+
+static atomic_long n_alive, n_asked;
+static long fail_at; /* the number of the allocation that fails; 0: none */
+
+static bool fails(void) { return ++n_asked == fail_at; }
+
+static void *count_malloc(size_t n_bytes, void *user) {
+    (void)user;
+    void *block = fails() ? NULL : malloc(n_bytes);
+    if (block != NULL) n_alive++;
+    return block;
+}
+
+static void *count_realloc(void *block, size_t n_bytes, void *user) {
+    (void)user;
+    void *grown = fails() ? NULL : realloc(block, n_bytes);
+    if (block == NULL && grown != NULL) n_alive++;
+    return grown;
+}
+
+static void count_free(void *block, void *user) {
+    (void)user;
+    if (block != NULL) n_alive--;
+    free(block);
+}
+
+/* What the round's first failing call said. */
+static spn_status once(const char *path, spn_error *err) {
+    spn_runtime *runtime = NULL;
+    spn_chat_response response = {0};
+    spn_chat_options options = {.max_tokens = 8, .sampler = {.greedy = true}};
+    spn_status status = spn_runtime_create(&runtime, err);
+    if (status == SPN_STATUS_OK) status = spn_runtime_load(runtime, path, NULL, err);
+    if (status == SPN_STATUS_OK)
+        status = spn_runtime_infer(runtime, "Once upon a time", &options, &response, err);
+    if (status == SPN_STATUS_OK) status = spn_runtime_unload(runtime, err);
+    spn_chat_response_clear(&response);
+    spn_runtime_free(runtime);
+    return status;
+}
+
+static bool round_is_good(const char *path, long round) {
+    spn_error err = {0};
+    n_asked = 0;
+    spn_status status = once(path, &err);
+    bool failed = fail_at != 0 && n_asked >= fail_at;
+    if (status != (failed ? SPN_STATUS_NO_MEMORY : SPN_STATUS_OK)) {
+        fprintf(stderr, "round %ld: %s: %s\n", round, spn_status_name(status), err.text);
+        return false;
+    }
+    if (n_alive != 0) fprintf(stderr, "round %ld: %ld blocks stay behind\n", round, (long)n_alive);
+    return n_alive == 0;
+}
+
+int main(int argc, char **argv) {
+    const spn_allocator counting = {count_malloc, count_realloc, count_free, NULL};
+    if (argc != 3) return 2;
+    spn_set_allocator(&counting);
+    long times = strtol(argv[2], NULL, 10), round = 0;
+    if (times == 0) {
+        do {
+            fail_at = ++round;
+            if (!round_is_good(argv[1], round)) return 1;
+        } while (n_asked >= fail_at);
+    } else {
+        for (; round < times; round++)
+            if (!round_is_good(argv[1], round)) return 1;
+    }
+    printf("%ld rounds, %ld allocations in the last\n", round, (long)n_asked);
+    return n_asked == 0;
+}
