@@ -92,6 +92,7 @@ typedef struct spn_model_info {
     uint32_t head_dim;
     uint32_t n_ff;
     bool has_chat_template;
+    bool is_encoder; /* embeds text and generates none */
 } spn_model_info;
 
 /* Maps the file, checks it, binds its tensors and opens its tokenizer; reads no weights, so it
@@ -112,7 +113,7 @@ typedef struct spn_tokenizer spn_tokenizer;
 /* A file's tokenizer alone; the file needs no tensors. Errors: IO, FORMAT, TOKENIZER, NO_MEMORY. */
 SPN_API spn_status spn_tokenizer_load(spn_tokenizer **out, const char *path, spn_error *err);
 SPN_API void spn_tokenizer_free(spn_tokenizer *tokenizer); /* only what spn_tokenizer_load gave */
-/* The model's own; lives as long as the model. */
+/* The model's own; lives as long as the model. NULL when its file has none. */
 SPN_API const spn_tokenizer *spn_model_tokenizer(const spn_model *model);
 
 typedef struct spn_encode_options {
@@ -197,6 +198,19 @@ SPN_API const float *spn_session_logits(const spn_session *session);
  * them to `logits`, [n_tokens - first][n_vocab]. Errors as sync. */
 SPN_API spn_status spn_session_score(spn_session *session, const int32_t *tokens, size_t n_tokens,
                                      size_t first, float *logits, spn_error *err);
+
+typedef enum spn_pooling_type {
+    SPN_POOLING_TYPE_DEFAULT, /* the model's own; the last token where it says nothing */
+    SPN_POOLING_TYPE_MEAN,
+    SPN_POOLING_TYPE_CLS, /* the first token */
+    SPN_POOLING_TYPE_LAST,
+} spn_pooling_type;
+
+/* The embedding of a text's tokens: the last layer's hidden states (behind the output norm, where
+ * the model has one) pooled into out[n_embd], not normalised. What the session had cached is
+ * dropped. Errors as sync. */
+SPN_API spn_status spn_session_embed(spn_session *session, const int32_t *tokens, size_t n_tokens,
+                                     spn_pooling_type pooling, float *out, spn_error *err);
 
 /* Makes a running sync or score return CANCELLED soon. From any thread, also from a signal
  * handler. */

@@ -1,0 +1,220 @@
+/* cpu.c - the CPU backend: buffers, scratch, and the walk of the pool through a pass.
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "compute/cpu.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "platform/os.h"
+
+static const char *const op_names[] = {
+    "embed",   "norm",       "matmul",  "glu",         "quantize", "rope-table",
+    "qkv",     "attention",  "map",     "gather",      "route",    "moe-gather",
+    "moe-glu", "moe-matmul", "moe-sum", "head-matmul", "conv",     "delta",
+};
+static_assert(SPN_COUNT(op_names) == SPN_OP_KIND_COUNT, "a name for each operation");
+
+const char *spn_op_name(spn_op_kind kind) {
+    return (unsigned)kind < SPN_OP_KIND_COUNT ? op_names[kind] : "unknown";
+}
+
+static const cpu_rule *const rules[] = {
+    &spn_cpu_embed,    &spn_cpu_norm,       &spn_cpu_matmul,  &spn_cpu_glu,
+    &spn_cpu_quantize, &spn_cpu_rope_table, &spn_cpu_qkv,     &spn_cpu_attend,
+    &spn_cpu_map,      &spn_cpu_gather,     &spn_cpu_route,   &spn_cpu_moe_gather,
+    &spn_cpu_moe_glu,  &spn_cpu_moe_matmul, &spn_cpu_moe_sum, &spn_cpu_head_matmul,
+    &spn_cpu_conv,     &spn_cpu_delta,
+};
+static_assert(SPN_COUNT(rules) == SPN_OP_KIND_COUNT, "a rule for each operation");
+
+/* ---- buffers ---- */
+
+static spn_buffer *buffer_create(spn_backend *backend, size_t n_bytes) {
+    (void)backend;
+    spn_buffer *buffer = spn_alloc_zeroed(1, sizeof *buffer);
+    if (buffer == NULL) return NULL;
+    buffer->host = spn_alloc_aligned(n_bytes, 64);
+    if (buffer->host == NULL) {
+        spn_free(buffer);
+        return NULL;
+    }
+    memset(buffer->host, 0, n_bytes);
+    buffer->n_bytes = n_bytes;
+    return buffer;
+}
+
+static void buffer_free(spn_backend *backend, spn_buffer *buffer) {
+    (void)backend;
+    if (buffer == NULL) return;
+    spn_free_aligned(buffer->host);
+    spn_free(buffer);
+}
+
+/* ---- the walk ---- */
+
+typedef struct walk {
+    const cpu_backend *cpu;
+    const spn_op *ops;
+    size_t n_ops;
+    const spn_batch *batch;
+    const atomic_int *cancel;
+} walk;
+
+static bool is_cancelled(const walk *w) {
+    return w->cancel != NULL && atomic_load_explicit(w->cancel, memory_order_relaxed) != 0;
+}
+
+/* Takes tasks until there is none, then waits for those that others took. A task that is skipped
+ * because of a cancellation counts as done. */
+static void walk_op(const walk *w, const cpu_job *job, cpu_op_state *state) {
+    const cpu_rule *rule = rules[job->op->kind];
+    for (;;) {
+        uint32_t task = atomic_fetch_add_explicit(&state->next, 1, memory_order_relaxed);
+        if (task >= state->n_tasks) break;
+        if (!is_cancelled(w)) rule->run(job, task);
+        atomic_fetch_add_explicit(&state->done, 1, memory_order_release);
+    }
+    /* Acquire pairs with the release above: what the tasks wrote is seen by the next operation. */
+    uint32_t n_waits = 0;
+    while (atomic_load_explicit(&state->done, memory_order_acquire) < state->n_tasks)
+        spn_pool_wait(&n_waits);
+}
+
+static void walk_pass(void *arg, uint32_t member) {
+    const walk *w = arg;
+    const cpu_backend *cpu = w->cpu;
+    spn_backend_profile *profile = member == 0 ? cpu->base.profile : NULL;
+    cpu_job job = {.cpu = cpu,
+                   .kernels = cpu->kernels,
+                   .batch = w->batch,
+                   .scratch = &cpu->scratch[member]};
+    uint64_t before = profile ? spn_time_ns() : 0;
+    for (size_t i = 0; i < w->n_ops; i++) {
+        job.op = &w->ops[i];
+        walk_op(w, &job, &cpu->states[i]);
+        if (profile == NULL) continue;
+        uint64_t now = spn_time_ns();
+        profile->ns[job.op->kind] += now - before;
+        profile->n[job.op->kind]++;
+        before = now;
+    }
+}
+
+static bool states_reserve(cpu_backend *cpu, size_t n_ops) {
+    if (n_ops <= cpu->n_states) return true;
+    cpu_op_state *states = spn_alloc_aligned(n_ops * sizeof *states, 64);
+    if (states == NULL) return false;
+    spn_free_aligned(cpu->states);
+    cpu->states = states;
+    cpu->n_states = n_ops;
+    return true;
+}
+
+static spn_status run(spn_backend *backend, const spn_op *ops, size_t n_ops, const spn_batch *batch,
+                      const atomic_int *cancel, spn_error *err) {
+    cpu_backend *cpu = (cpu_backend *)backend;
+    if (!states_reserve(cpu, n_ops)) return SPN_NO_MEMORY(err, "a pass");
+    uint32_t most_tasks = 1;
+    for (size_t i = 0; i < n_ops; i++) {
+        cpu_op_state *state = &cpu->states[i];
+        atomic_init(&state->next, 0);
+        atomic_init(&state->done, 0);
+        state->n_tasks = rules[ops[i].kind]->n_tasks(cpu, &ops[i], batch);
+        if (state->n_tasks > most_tasks) most_tasks = state->n_tasks;
+    }
+    walk w = {cpu, ops, n_ops, batch, cancel};
+    uint32_t n_members = spn_pool_n_threads(cpu->pool);
+    spn_pool_run(cpu->pool, walk_pass, &w, n_members < most_tasks ? n_members : most_tasks);
+    if (is_cancelled(&w)) return SPN_FAIL(err, CANCELLED, "the evaluation was cancelled");
+    return SPN_STATUS_OK;
+}
+
+/* ---- life ---- */
+
+static void cpu_free(spn_backend *backend) {
+    cpu_backend *cpu = (cpu_backend *)backend;
+    spn_pool_free(cpu->pool);
+    spn_free(cpu->scratch);
+    spn_free_aligned(cpu->scratch_memory);
+    spn_free_aligned(cpu->states);
+    spn_free(cpu);
+}
+
+static size_t round64(size_t n) { return (n + 63) / 64 * 64; }
+
+/* Lays out one member's scratch at `at` (NULL: only counts). */
+static size_t scratch_layout(const cpu_backend *cpu, cpu_scratch *out, uint8_t *at) {
+    const spn_backend_need *need = &cpu->need;
+    size_t kernel = cpu->kernels->matmul_scratch(need->k_max);
+    size_t attn = spn_attn_scratch(CPU_QUERY_ROWS, need->head_max, need->head_max);
+    size_t parts[] = {
+        spn_max_size(kernel, attn),
+        cpu->tile_floats * sizeof(float),
+        cpu->tile_floats * sizeof(float),
+        spn_max_size(spn_max_size(need->k_max, 2 * need->head_max), CPU_TASK_ROWS_MAX) *
+            sizeof(float),
+        CPU_QUERY_ROWS * need->head_max * sizeof(float),
+        CPU_QUERY_ROWS * sizeof(uint32_t),
+        CPU_QUERY_ROWS * sizeof(uint32_t),
+        CPU_QUERY_ROWS * sizeof(float),
+    };
+    uint8_t *start[SPN_COUNT(parts)];
+    size_t total = 0;
+    for (size_t i = 0; i < SPN_COUNT(parts); i++) {
+        start[i] = at ? at + total : NULL;
+        total += round64(parts[i]);
+    }
+    if (at != NULL)
+        *out = (cpu_scratch){.kernel = start[0],
+                             .tile = (float *)(void *)start[1],
+                             .tile2 = (float *)(void *)start[2],
+                             .row = (float *)(void *)start[3],
+                             .heads = (float *)(void *)start[4],
+                             .first = (uint32_t *)(void *)start[5],
+                             .last = (uint32_t *)(void *)start[6],
+                             .sinks = (float *)(void *)start[7]};
+    return total;
+}
+
+static spn_status scratch_create(cpu_backend *cpu, spn_error *err) {
+    uint32_t n_threads = spn_pool_n_threads(cpu->pool);
+    size_t one = scratch_layout(cpu, NULL, NULL), total;
+    cpu->scratch = spn_alloc_zeroed(n_threads, sizeof *cpu->scratch);
+    cpu->scratch_memory =
+        spn_mul_size(one, n_threads, &total) ? spn_alloc_aligned(total, 64) : NULL;
+    if (cpu->scratch == NULL || cpu->scratch_memory == NULL)
+        return SPN_NO_MEMORY(err, "the threads' scratch");
+    for (uint32_t i = 0; i < n_threads; i++)
+        scratch_layout(cpu, &cpu->scratch[i], (uint8_t *)cpu->scratch_memory + i * one);
+    cpu->base.scratch_bytes = total;
+    return SPN_STATUS_OK;
+}
+
+spn_status spn_backend_create_cpu(spn_backend **out, const spn_backend_need *need, spn_error *err) {
+    const spn_kernels *kernels = spn_kernels_get(need->cpu_level);
+    if (kernels == NULL)
+        return SPN_FAIL(err, DEVICE,
+                        "this processor cannot run CPU level %s; leave the level out to use the "
+                        "best one it has",
+                        spn_cpu_level_name(need->cpu_level));
+    cpu_backend *cpu = spn_alloc_zeroed(1, sizeof *cpu);
+    if (cpu == NULL) return SPN_NO_MEMORY(err, "the CPU backend");
+    spn_status status = SPN_STATUS_OK;
+    cpu->kernels = kernels;
+    cpu->need = *need;
+    cpu->tile_floats = spn_max_size(need->n_rows_max, CPU_MANY_TOKENS) * CPU_TASK_ROWS;
+    cpu->base = (spn_backend){.name = "cpu",
+                              .free = cpu_free,
+                              .buffer_create = buffer_create,
+                              .buffer_free = buffer_free,
+                              .run = run,
+                              .cpu_level = kernels->level};
+    SPN_TRY_GOTO(spn_pool_create(&cpu->pool, need->n_threads, err));
+    SPN_TRY_GOTO(scratch_create(cpu, err));
+    cpu->base.n_threads = spn_pool_n_threads(cpu->pool);
+    *out = &cpu->base;
+    return SPN_STATUS_OK;
+done:
+    cpu_free(&cpu->base);
+    return status;
+}

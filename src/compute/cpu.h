@@ -1,0 +1,100 @@
+/* cpu.h - what the files of the CPU backend share. SPDX-License-Identifier: Apache-2.0
+ *
+ * An operation is cut into tasks; members of the pool take the next task of the current operation
+ * until there is none and go on to the next operation when all its tasks are done, so nobody waits
+ * for a member that the system has put to sleep between tasks. Which member ran a task never shows
+ * in a result.
+ */
+#ifndef SPN_CPU_H
+#define SPN_CPU_H
+
+#include "compute/backend.h"
+#include "compute/pool.h"
+
+/* Rows of an output that a task of many tokens computes; a multiple of what kernels like. */
+#define CPU_TASK_ROWS 64
+/* And of few tokens, at most. */
+#define CPU_TASK_ROWS_MAX 1024
+/* From this many tokens on, products are cut for tiles instead of for streaming. */
+#define CPU_MANY_TOKENS 16
+/* Query rows of an attention task. */
+#define CPU_QUERY_ROWS 64
+
+/* One member's own memory; all parts 64-byte aligned. */
+typedef struct cpu_scratch {
+    void *kernel;           /* spn_kernels.matmul_scratch or spn_attn_scratch */
+    float *tile, *tile2;    /* [tile_floats] each: outputs of a task before they are combined */
+    float *row;             /* [max(k_max, 2 * head_max)] */
+    float *heads;           /* [CPU_QUERY_ROWS][head_max] */
+    uint32_t *first, *last; /* [CPU_QUERY_ROWS] */
+    float *sinks;           /* [CPU_QUERY_ROWS] */
+} cpu_scratch;
+
+typedef struct cpu_op_state {
+    atomic_uint next, done;
+    uint32_t n_tasks;
+    char pad[64 - 12]; /* a cache line each: members hammer on them */
+} cpu_op_state;
+
+typedef struct cpu_backend {
+    spn_backend base;
+    const spn_kernels *kernels;
+    spn_pool *pool;
+    spn_backend_need need;
+    size_t tile_floats;
+    cpu_scratch *scratch; /* [n_threads] */
+    void *scratch_memory;
+    cpu_op_state *states; /* [n_states] */
+    size_t n_states;
+} cpu_backend;
+
+/* What a task sees. */
+typedef struct cpu_job {
+    const cpu_backend *cpu;
+    const spn_kernels *kernels;
+    const spn_op *op;
+    const spn_batch *batch;
+    const cpu_scratch *scratch;
+} cpu_job;
+
+/* n_tasks may not depend on results of earlier operations of the same run. */
+typedef struct cpu_rule {
+    uint32_t (*n_tasks)(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch);
+    void (*run)(const cpu_job *job, uint32_t task);
+} cpu_rule;
+
+extern const cpu_rule spn_cpu_embed, spn_cpu_norm, spn_cpu_matmul, spn_cpu_glu, spn_cpu_quantize,
+    spn_cpu_rope_table, spn_cpu_qkv, spn_cpu_attend, spn_cpu_map, spn_cpu_gather, spn_cpu_route,
+    spn_cpu_moe_gather, spn_cpu_moe_glu, spn_cpu_moe_matmul, spn_cpu_moe_sum, spn_cpu_head_matmul,
+    spn_cpu_conv, spn_cpu_delta;
+
+static inline float *cpu_row(spn_view view, size_t row) {
+    return (float *)(void *)view.buffer->host + view.offset + row * view.ld;
+}
+
+static inline const uint8_t *cpu_matrix_row(const spn_matrix *w, size_t mat, size_t row) {
+    size_t mat_bytes = w->mat_bytes ? w->mat_bytes : w->n_rows * w->row_bytes;
+    return w->data + mat * mat_bytes + row * w->row_bytes;
+}
+
+static inline uint32_t cpu_ceil_div(size_t a, size_t b) { return (uint32_t)((a + b - 1) / b); }
+
+/* The quantised part of rows first ... of acts, as a kernel takes them. */
+spn_act spn_cpu_acts_at(const spn_acts *acts, size_t first);
+/* Quantises n elements of row `row` from element `begin` on (multiples of 32). */
+void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, size_t row, size_t begin,
+                           size_t n);
+
+/* y[t * ldy + r - r0] = W[mat] row r . acts row (first + t), for rows r0 <= r < r1. */
+void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
+                     const spn_acts *acts, size_t first, size_t n_tokens, float *y, size_t ldy);
+
+/* Rows of output that one task of a product over n_tokens computes. */
+size_t spn_cpu_task_rows(const cpu_backend *cpu, size_t n_rows, size_t n_tokens);
+
+/* The whole of GLU for rows r0 <= r < r1 of expert `mat` and n_tokens rows of acts from first on.
+ */
+void spn_cpu_glu_part(const cpu_job *job, const spn_op_glu *glu, size_t mat, size_t r0, size_t r1,
+                      size_t first, size_t n_tokens);
+
+#endif
