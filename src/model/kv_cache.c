@@ -1,0 +1,168 @@
+/* kv_cache.c - keys, values and recurrent states of one sequence. SPDX-License-Identifier:
+ * Apache-2.0
+ *
+ * One range of address space holds everything: for each layer the K tiles of each KV head, then the
+ * V rows of each (kernels.h); memory is taken as positions are written. A layer with a window keeps
+ * only what the window and one batch need, in a ring, and so forgets: `known_from` is the first
+ * position that all rings still hold, and a rewind that would need an earlier one starts afresh. */
+#include <string.h>
+
+#include "model/network.h"
+#include "platform/os.h"
+
+struct spn_kv_cache {
+    const spn_network *network;
+    uint8_t *memory;
+    size_t n_bytes;
+    spn_kv_layer *layers;                   /* [n_layer] */
+    uint8_t **states;                       /* [n_layer] */
+    uint32_t shortest_ring, longest_window; /* of the windowed layers; 0: none */
+    uint32_t known_from;
+    bool recurrent;
+};
+
+static uint64_t round64(uint64_t n) { return (n + 63) / 64 * 64; }
+
+static uint32_t window_of(const spn_layer *layer) {
+    return layer->window != 0 ? layer->window : layer->chunk;
+}
+
+static uint32_t ring_of(const spn_layer *layer, uint32_t n_ctx, uint32_t n_batch) {
+    uint64_t all = round64(n_ctx), window = window_of(layer);
+    uint64_t needed = window == 0 ? all : round64(window - 1 + (uint64_t)n_batch);
+    return (uint32_t)(needed < all ? needed : all);
+}
+
+static bool has_cache(const spn_network *network, uint32_t l) {
+    const spn_layer *layer = &network->layers[l];
+    return layer->mixer != SPN_MIXER_LINEAR && layer->kv_layer == l;
+}
+
+static uint64_t state_bytes(const spn_network *network) {
+    uint64_t d = network->dim_state;
+    uint64_t channels = d * (2 * network->n_key_head + network->n_value_head);
+    return round64(channels * (network->n_taps - 1) * sizeof(float)) +
+           round64(network->n_value_head * d * d * sizeof(float));
+}
+
+/* Bytes of layer l; with `out` set, its places counted from `at`. */
+static uint64_t layer_layout(const spn_network *network, uint32_t l, uint32_t n_ctx,
+                             uint32_t n_batch, spn_type type_k, spn_type type_v, uint8_t *at,
+                             spn_kv_layer *out) {
+    const spn_layer *layer = &network->layers[l];
+    uint32_t ring = ring_of(layer, n_ctx, n_batch);
+    uint64_t k = round64(ring * (uint64_t)spn_type_row_bytes(type_k, layer->dim_k));
+    uint64_t v = round64(ring * (uint64_t)spn_type_row_bytes(type_v, layer->dim_v));
+    if (out != NULL)
+        *out = (spn_kv_layer){.k = at,
+                              .v = at + k * layer->n_head_kv,
+                              .k_head_bytes = (size_t)k,
+                              .v_head_bytes = (size_t)v,
+                              .ring = ring,
+                              .type_k = type_k,
+                              .type_v = type_v};
+    return (k + v) * layer->n_head_kv;
+}
+
+uint64_t spn_kv_cache_bytes(const spn_network *network, uint32_t n_ctx, uint32_t n_batch,
+                            spn_type type_k, spn_type type_v) {
+    uint64_t total = 0;
+    for (uint32_t l = 0; l < network->n_layer; l++) {
+        if (network->layers[l].mixer == SPN_MIXER_LINEAR)
+            total += state_bytes(network);
+        else if (has_cache(network, l))
+            total += layer_layout(network, l, n_ctx, n_batch, type_k, type_v, NULL, NULL);
+    }
+    return total;
+}
+
+static spn_status check_types(const spn_network *network, spn_type type_k, spn_type type_v,
+                              spn_error *err) {
+    for (uint32_t l = 0; l < network->n_layer; l++) {
+        const spn_layer *layer = &network->layers[l];
+        uint32_t block_k = spn_type_traits_of(type_k)->block_len;
+        uint32_t block_v = spn_type_traits_of(type_v)->block_len;
+        if (!has_cache(network, l)) continue;
+        if (layer->dim_k % block_k != 0 || layer->dim_v % block_v != 0)
+            return SPN_FAIL(err, INVALID_ARGUMENT,
+                            "a KV cache of %s and %s does not fit heads of %zu and %zu numbers: "
+                            "choose f16",
+                            spn_type_name(type_k), spn_type_name(type_v), layer->dim_k,
+                            layer->dim_v);
+    }
+    return SPN_STATUS_OK;
+}
+
+static void place_layers(spn_kv_cache *cache, uint32_t n_ctx, uint32_t n_batch, spn_type type_k,
+                         spn_type type_v) {
+    const spn_network *network = cache->network;
+    uint8_t *at = cache->memory;
+    for (uint32_t l = 0; l < network->n_layer; l++) {
+        const spn_layer *layer = &network->layers[l];
+        if (layer->mixer == SPN_MIXER_LINEAR) {
+            cache->states[l] = at;
+            cache->recurrent = true;
+            at += state_bytes(network);
+            continue;
+        }
+        if (!has_cache(network, l)) continue;
+        at += layer_layout(network, l, n_ctx, n_batch, type_k, type_v, at, &cache->layers[l]);
+        uint32_t window = window_of(layer), ring = cache->layers[l].ring;
+        if (window == 0) continue;
+        if (window > cache->longest_window) cache->longest_window = window;
+        if (cache->shortest_ring == 0 || ring < cache->shortest_ring) cache->shortest_ring = ring;
+    }
+}
+
+spn_status spn_kv_cache_create(spn_kv_cache **out, const spn_network *network, uint32_t n_ctx,
+                               uint32_t n_batch, spn_type type_k, spn_type type_v, spn_error *err) {
+    SPN_TRY(check_types(network, type_k, type_v, err));
+    uint64_t n_bytes = spn_kv_cache_bytes(network, n_ctx, n_batch, type_k, type_v);
+    spn_kv_cache *cache = spn_alloc_zeroed(1, sizeof *cache);
+    if (cache == NULL) return SPN_NO_MEMORY(err, "the KV cache");
+    cache->network = network;
+    cache->n_bytes = (size_t)n_bytes + 64;
+    cache->layers = spn_alloc_zeroed(network->n_layer, sizeof *cache->layers);
+    cache->states = spn_alloc_zeroed(network->n_layer, sizeof *cache->states);
+    if (n_bytes < SIZE_MAX / 2) cache->memory = spn_vm_reserve(cache->n_bytes);
+    if (cache->layers == NULL || cache->states == NULL || cache->memory == NULL) {
+        spn_kv_cache_free(cache);
+        return SPN_FAIL(err, NO_MEMORY, "no address space for a KV cache of %llu bytes",
+                        (unsigned long long)n_bytes);
+    }
+    place_layers(cache, n_ctx, n_batch, type_k, type_v);
+    *out = cache;
+    return SPN_STATUS_OK;
+}
+
+void spn_kv_cache_free(spn_kv_cache *cache) {
+    if (cache == NULL) return;
+    if (cache->memory != NULL) spn_vm_release(cache->memory, cache->n_bytes);
+    spn_free(cache->layers);
+    spn_free(cache->states);
+    spn_free(cache);
+}
+
+const spn_kv_layer *spn_kv_cache_layers(const spn_kv_cache *cache) { return cache->layers; }
+
+uint8_t *const *spn_kv_cache_states(const spn_kv_cache *cache) { return cache->states; }
+
+static uint32_t start_afresh(spn_kv_cache *cache) {
+    cache->known_from = 0;
+    for (uint32_t l = 0; l < cache->network->n_layer; l++)
+        if (cache->states[l] != NULL)
+            memset(cache->states[l], 0, (size_t)state_bytes(cache->network));
+    return 0;
+}
+
+uint32_t spn_kv_cache_rewind(spn_kv_cache *cache, uint32_t n_cached, uint32_t n_keep) {
+    if (cache->shortest_ring != 0 && n_cached > cache->shortest_ring + cache->known_from)
+        cache->known_from = n_cached - cache->shortest_ring;
+    if (n_keep == 0) return start_afresh(cache);
+    if (n_keep == n_cached) return n_keep;
+    if (cache->recurrent) return start_afresh(cache);
+    uint32_t window = cache->longest_window;
+    uint32_t first_needed = window == 0 || n_keep < window ? 0 : n_keep - window + 1;
+    if (cache->shortest_ring != 0 && first_needed < cache->known_from) return start_afresh(cache);
+    return n_keep;
+}
