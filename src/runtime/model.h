@@ -1,0 +1,30 @@
+/* model.h - the inside of a public model: its file, network and tokenizer.
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef SPN_MODEL_H
+#define SPN_MODEL_H
+
+#include "gguf/gguf.h"
+#include "model/network.h"
+#include "spn/engine.h"
+#include "text/tokenizer.h"
+
+struct spn_model {
+    spn_gguf *gguf;
+    spn_network *network;
+    spn_tokenizer *tokenizer; /* NULL: the file has none */
+    spn_model_options options;
+    spn_model_info info;
+    spn_arena arena; /* the info's texts */
+};
+
+/* A session's sizes, from options with defaults filled in. */
+typedef struct spn_session_size {
+    uint32_t n_ctx, n_batch;
+    spn_type type_k, type_v;
+    uint64_t kv_bytes, scratch_bytes;
+} spn_session_size;
+/* Errors: INVALID_ARGUMENT (a number or type that makes no sense), IO (no memory information). */
+spn_status spn_session_measure(const spn_model *model, const spn_session_options *options,
+                               spn_session_size *out, spn_error *err);
+
+#endif
