@@ -22,6 +22,14 @@
 
 #include "compute/quant.h"
 
+/* Before a loop of a constant count whose sums must become registers. */
+#if defined(__clang__)
+#define SPN_UNROLL(n) _Pragma("unroll")
+#else
+#define SPN_PRAGMA(text) _Pragma(#text)
+#define SPN_UNROLL(n) SPN_PRAGMA(GCC unroll n)
+#endif
+
 #define SPN_EXP_LOW (-104.0f)
 #define SPN_EXP_HIGH 89.0f
 #define SPN_EXP_LOG2E 0x1.715476p+0f

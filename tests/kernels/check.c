@@ -392,6 +392,12 @@ int main(int argc, char **argv) {
         c.level = spn_kernels_get((spn_cpu_level)level);
         if (!c.level || (opt.level != SPN_CPU_LEVEL_DEFAULT && opt.level != (spn_cpu_level)level))
             continue;
+        if (opt.bench) {
+            static const check_case roof = {.name = "roof"};
+            c.test = &roof;
+            check_roof(&c);
+            check_release(&c);
+        }
         visit_level(&c, &opt, &total);
     }
     if (!opt.list && !opt.bench)

@@ -17,6 +17,7 @@
 
 #include "compute/kernels.h"
 #include "compute/quant.h"
+#include "compute/vec_math.h"
 
 typedef struct check_case check_case;
 
@@ -90,5 +91,8 @@ double check_time(void (*call)(void *arg), void *arg);
 /* A line: units of work (elements, blocks of 32 times tokens), bytes read, multiply-adds a call. */
 void check_report(check *c, const char *shape, double seconds, double units, double bytes,
                   double macs);
+
+/* The machine's own limits for that level, measured in the same run. */
+void check_roof(check *c);
 
 #endif

@@ -1,0 +1,225 @@
+/* fmat_lanes.h - products with F32, F16 and BF16 weights over 16 lanes (contract (4)); each level's
+ * fmat_*.c includes it once.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A tile is FMAT_ROWS rows by FMAT_TOKENS tokens; each of its sums is a register of lanes that
+ * walks along k. With 4 x 6 a step loads 4 weights and 6 activations for 24 fused multiply-adds, so
+ * the multipliers are the bound (a load or two and one or two 512-bit fma go in a cycle). A level
+ * whose register holds only some of the 16 lanes walks k once for each share of the lanes (they
+ * never meet before the fold), in chunks that the first cache keeps for the next share.
+ *
+ * Few tokens (one tile of them or two): weights are converted as they are loaded, four rows side by
+ * side, and every byte of them is read from memory once: 16 fma for 4 x 64 bytes of F32 is far
+ * above memory's speed, so the bound is memory. A second group of tokens finds the rows in cache.
+ * Many tokens: F16 and BF16 rows are converted once into a panel in the scratch, small enough for
+ * the second cache beside a group's activations; a panel of R rows reads each activation once,
+ * which is 64 / R bytes a fma from the outer cache, and each weight from the second cache for
+ * FMAT_TOKENS fma.
+ */
+#include "compute/kernels.h"
+
+#define LANES_NAME2(name, level) name##_##level
+#define LANES_NAME1(name, level) LANES_NAME2(name, level)
+#define LANES_NAME(name) LANES_NAME1(name, LANES_LEVEL)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+/* Bytes of a panel: half of a usual second cache. */
+#define FMAT_PANEL_BYTES ((size_t)512 * 1024)
+
+/* Elements of k between two shares of the lanes; no end where there is but one. */
+#define FMAT_CHUNK (HW_LANES == 16 ? SIZE_MAX : (size_t)512)
+
+typedef struct fmat_tile {
+    const uint8_t *w; /* first row */
+    size_t row_bytes;
+    const float *x; /* first token */
+    size_t ldx, k;
+    float *y;
+    size_t ldy;
+} fmat_tile;
+
+static ALWAYS_INLINE hw weight_hw(spn_type type, const uint8_t *w, size_t i) {
+    if (type == SPN_TYPE_F16) return hw_load_f16(w + 2 * i);
+    if (type == SPN_TYPE_BF16) return hw_load_bf16(w + 2 * i);
+    return hw_load((const float *)(const void *)(w + 4 * i));
+}
+
+static ALWAYS_INLINE v16 weight_n(spn_type type, const uint8_t *w, size_t i, size_t n) {
+    if (type == SPN_TYPE_F16) return v_load_f16_n(w + 2 * i, n);
+    if (type == SPN_TYPE_BF16) return v_load_bf16_n(w + 2 * i, n);
+    return v_load_n((const float *)(const void *)(w + 4 * i), n);
+}
+
+/* One share of the lanes from `begin` to `end` of k, whole steps: added to sums[r][t][16]. `type`,
+ * `rows` and `tokens` are constants where this is inlined. */
+static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_t rows,
+                                     size_t tokens, size_t begin, size_t end, float *sums) {
+    hw sum[FMAT_ROWS][FMAT_TOKENS];
+    SPN_UNROLL(8)
+    for (size_t r = 0; r < rows; r++) {
+        SPN_UNROLL(8)
+        for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_load(sums + (r * FMAT_TOKENS + t) * 16);
+    }
+    for (size_t i = begin; i < end; i += 16) {
+        hw x[FMAT_TOKENS];
+        SPN_UNROLL(8)
+        for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
+        SPN_UNROLL(8)
+        for (size_t r = 0; r < rows; r++) {
+            hw w = weight_hw(type, tile->w + r * tile->row_bytes, i);
+            SPN_UNROLL(8)
+            for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_fma(w, x[t], sum[r][t]);
+        }
+    }
+    SPN_UNROLL(8)
+    for (size_t r = 0; r < rows; r++) {
+        SPN_UNROLL(8)
+        for (size_t t = 0; t < tokens; t++) hw_store(sums + (r * FMAT_TOKENS + t) * 16, sum[r][t]);
+    }
+}
+
+static ALWAYS_INLINE void tile_product(spn_type type, const fmat_tile *tile, size_t rows,
+                                       size_t tokens) {
+    float sums[FMAT_ROWS * FMAT_TOKENS * 16] = {0};
+    size_t tail = tile->k % 16, whole = tile->k - tail;
+    for (size_t i = 0; i < whole; i += FMAT_CHUNK) {
+        size_t end = whole - i < FMAT_CHUNK ? whole : i + FMAT_CHUNK;
+        for (size_t lane = 0; lane < 16; lane += HW_LANES)
+            tile_lanes(type, tile, rows, tokens, i + lane, end, sums + lane);
+    }
+    for (size_t r = 0; r < rows; r++) {
+        const uint8_t *w = tile->w + r * tile->row_bytes;
+        for (size_t t = 0; t < tokens; t++) {
+            v16 sum = v_load(sums + (r * FMAT_TOKENS + t) * 16);
+            if (tail)
+                sum = v_fma_n(weight_n(type, w, whole, tail),
+                              v_load_n(tile->x + t * tile->ldx + whole, tail), sum, tail);
+            tile->y[t * tile->ldy + r] = v_fold(sum);
+        }
+    }
+}
+
+/* The tile with its number of tokens as a constant. */
+static ALWAYS_INLINE void tile_by_tokens(spn_type type, const fmat_tile *tile, size_t rows,
+                                         size_t tokens) {
+    switch (tokens) {
+    case 1:
+        tile_product(type, tile, rows, 1);
+        break;
+    case 2:
+        tile_product(type, tile, rows, 2);
+        break;
+    case 3:
+        tile_product(type, tile, rows, 3);
+        break;
+#if FMAT_TOKENS > 3
+    case 4:
+        tile_product(type, tile, rows, 4);
+        break;
+    case 5:
+        tile_product(type, tile, rows, 5);
+        break;
+    case 6:
+        tile_product(type, tile, rows, 6);
+        break;
+#endif
+    default:
+        break;
+    }
+}
+
+/* One noinline body for each type and whole or single rows. */
+#define TILE_OF(name, type)                                                           \
+    static __attribute__((noinline)) void name##_rows(const fmat_tile *t, size_t n) { \
+        tile_by_tokens(type, t, FMAT_ROWS, n);                                        \
+    }                                                                                 \
+    static __attribute__((noinline)) void name##_row(const fmat_tile *t, size_t n) {  \
+        tile_by_tokens(type, t, 1, n);                                                \
+    }
+TILE_OF(tile_f32, SPN_TYPE_F32)
+TILE_OF(tile_f16, SPN_TYPE_F16)
+TILE_OF(tile_bf16, SPN_TYPE_BF16)
+
+/* Rows of a group against `tokens` tokens, at most one tile of them. */
+static void group_product(spn_type type, fmat_tile tile, size_t n_rows, size_t tokens) {
+    for (; n_rows >= FMAT_ROWS; n_rows -= FMAT_ROWS) {
+        if (type == SPN_TYPE_F16)
+            tile_f16_rows(&tile, tokens);
+        else if (type == SPN_TYPE_BF16)
+            tile_bf16_rows(&tile, tokens);
+        else
+            tile_f32_rows(&tile, tokens);
+        tile.w += FMAT_ROWS * tile.row_bytes;
+        tile.y += FMAT_ROWS;
+    }
+    for (; n_rows > 0; n_rows--) {
+        if (type == SPN_TYPE_F16)
+            tile_f16_row(&tile, tokens);
+        else if (type == SPN_TYPE_BF16)
+            tile_bf16_row(&tile, tokens);
+        else
+            tile_f32_row(&tile, tokens);
+        tile.w += tile.row_bytes;
+        tile.y++;
+    }
+}
+
+/* All tokens against a panel's rows, a group of tokens at a time. */
+static void panel_product(spn_type type, const spn_matmul_args *args, const uint8_t *w,
+                          size_t row_bytes, size_t row, size_t n_rows) {
+    for (size_t t = 0; t < args->n_tokens; t += FMAT_TOKENS) {
+        size_t left = args->n_tokens - t;
+        fmat_tile tile = {w,
+                          row_bytes,
+                          args->act.x + t * args->act.ldx,
+                          args->act.ldx,
+                          args->k,
+                          args->y + t * args->ldy + row,
+                          args->ldy};
+        group_product(type, tile, n_rows, left < FMAT_TOKENS ? left : FMAT_TOKENS);
+    }
+}
+
+static void convert_row(spn_type type, float *y, const uint8_t *w, size_t k) {
+    size_t i = 0;
+    for (; i + 16 <= k; i += 16)
+        v_store(y + i, type == SPN_TYPE_F16 ? v_load_f16(w + 2 * i) : v_load_bf16(w + 2 * i));
+    if (i < k) v_store_n(y + i, weight_n(type, w, i, k - i), k - i);
+}
+
+static void matmul(spn_type type, const spn_matmul_args *args, size_t begin, size_t end) {
+    bool few = args->n_tokens <= 2 * FMAT_TOKENS;
+    bool convert = !few && type != SPN_TYPE_F32;
+    size_t n = few ? FMAT_ROWS : FMAT_PANEL_BYTES / (4 * args->k + 1) / FMAT_ROWS * FMAT_ROWS;
+    if (n > 32) n = 32; /* what the scratch holds */
+    if (n < FMAT_ROWS) n = FMAT_ROWS;
+    for (size_t row = begin; row < end; row += n) {
+        size_t n_rows = end - row < n ? end - row : n;
+        const uint8_t *w = args->w + row * args->row_bytes;
+        float *panel = args->scratch;
+        for (size_t r = 0; convert && r < n_rows; r++)
+            convert_row(type, panel + r * args->k, w + r * args->row_bytes, args->k);
+        if (convert)
+            panel_product(SPN_TYPE_F32, args, args->scratch, 4 * args->k, row, n_rows);
+        else
+            panel_product(type, args, w, args->row_bytes, row, n_rows);
+    }
+}
+
+static void LANES_NAME(matmul_f32)(const spn_matmul_args *args, size_t begin, size_t end) {
+    matmul(SPN_TYPE_F32, args, begin, end);
+}
+
+static void LANES_NAME(matmul_f16)(const spn_matmul_args *args, size_t begin, size_t end) {
+    matmul(SPN_TYPE_F16, args, begin, end);
+}
+
+static void LANES_NAME(matmul_bf16)(const spn_matmul_args *args, size_t begin, size_t end) {
+    matmul(SPN_TYPE_BF16, args, begin, end);
+}
+
+void LANES_NAME(spn_fmat_init)(spn_kernels *table) {
+    table->matmul[SPN_TYPE_F32] = LANES_NAME(matmul_f32);
+    table->matmul[SPN_TYPE_F16] = LANES_NAME(matmul_f16);
+    table->matmul[SPN_TYPE_BF16] = LANES_NAME(matmul_bf16);
+}
