@@ -40,10 +40,9 @@ typedef struct spn_view {
  * kernels.h. All parts have a row a token. */
 typedef struct spn_acts {
     spn_view x;
-    const spn_buffer
-        *buffer; /* of the parts below, at these byte offsets; row t of q is t * k_max */
+    const spn_buffer *buffer; /* of the parts below, at these byte offsets */
     size_t q, d, dsum, sum;
-    size_t k_max; /* row pitch in elements */
+    size_t k; /* elements of a row, and its pitch in the quantised parts */
 } spn_acts;
 
 /* A weight matrix: y = W x with W [n_rows][k], in the file's own layout; experts are n_mats of them
@@ -104,16 +103,16 @@ typedef struct spn_op_embed {
 } spn_op_embed;
 
 /* Each row has n_groups groups of n, each normed by itself: y = norm(x), or y += scale * norm(x)
- * with `add`; SPN_NORM_NONE copies. Group g of a row stands at offset g * x_pitch (y: g * y_pitch); its weights at
- * w + g * w_pitch. `acts`, where set, gets the same rows (n_groups is 1 then) and y may be left
- * out (buffer NULL). */
+ * with `add`; SPN_NORM_NONE copies. Group g of a row stands at offset g * x_pitch (y: g * y_pitch);
+ * its weights at w + g * w_pitch. `acts`, where set, gets the same rows (n_groups is 1 then) and y
+ * may be left out (buffer NULL). */
 typedef struct spn_op_norm {
     spn_norm_kind kind;
     float eps;
     const float *w, *b;
     size_t n, n_groups, x_pitch, y_pitch, w_pitch;
     spn_view x, y;
-    const spn_acts *acts;
+    spn_acts acts; /* x.buffer NULL: not set */
     bool quantize; /* fill the quantised part of acts too */
     bool add;
     float scale;
@@ -129,7 +128,7 @@ typedef struct spn_matmul_part {
 } spn_matmul_part;
 #define SPN_MATMUL_PARTS 4
 typedef struct spn_op_matmul {
-    const spn_acts *acts;
+    spn_acts acts;
     uint32_t n_parts;
     spn_matmul_part part[SPN_MATMUL_PARTS];
 } spn_op_matmul;
@@ -137,18 +136,17 @@ typedef struct spn_op_matmul {
 /* out[t] = activation(gate x + bg) * (up x + bu); without a gate (data NULL) activation(up x + bu).
  * With `quantize` the quantised part of out is filled too. */
 typedef struct spn_op_glu {
-    const spn_acts *acts;
+    spn_acts acts;
     spn_matrix gate, up;
     const float *gate_bias, *up_bias;
     spn_activation activation;
-    const spn_acts *out;
+    spn_acts out;
     bool quantize;
 } spn_op_glu;
 
-/* Fills the quantised part of acts from its x, k elements a row. */
+/* Fills the quantised part of acts from its x. */
 typedef struct spn_op_quantize {
-    const spn_acts *acts;
-    size_t k;
+    spn_acts acts;
 } spn_op_quantize;
 
 /* cs[t][2i], [2i+1] = m cos(a), m sin(a), a = position[t] * inv_freq[i], i < n_rot / 2. */
@@ -201,7 +199,7 @@ typedef struct spn_op_attend {
     const float *sinks; /* [n_head] or NULL */
     spn_view gate;
     size_t gate_pitch;
-    const spn_acts *out;
+    spn_acts out;
     bool quantize;
 } spn_op_attend;
 
@@ -267,11 +265,10 @@ typedef struct spn_op_route {
 } spn_op_route;
 
 /* Puts the activations of each slot's row side by side, times the slot's weight with
- * `weigh_input`. k elements. */
+ * `weigh_input`. */
 typedef struct spn_op_moe_gather {
     const spn_routes *routes;
-    const spn_acts *acts, *out;
-    size_t k;
+    spn_acts acts, out;
     bool weigh_input;
     bool quantize;
 } spn_op_moe_gather;
@@ -285,7 +282,7 @@ typedef struct spn_op_moe_glu {
 /* y[slot] = W acts[slot] + bias. */
 typedef struct spn_op_moe_matmul {
     const spn_routes *routes;
-    const spn_acts *acts;
+    spn_acts acts;
     spn_matrix w;
     const float *bias; /* [n_mats][n_rows] or NULL */
     spn_view y;
@@ -337,7 +334,7 @@ typedef struct spn_op_delta {
     const float *a, *dt, *norm;
     spn_view qkv, z, beta, alpha;
     size_t beta_pitch; /* group of n_v / n_k values a key head, see decoder_linear.c; 0: plain */
-    const spn_acts *out;
+    spn_acts out;
     bool quantize;
 } spn_op_delta;
 

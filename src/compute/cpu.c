@@ -84,10 +84,8 @@ static void walk_pass(void *arg, uint32_t member) {
     const walk *w = arg;
     const cpu_backend *cpu = w->cpu;
     spn_backend_profile *profile = member == 0 ? cpu->base.profile : NULL;
-    cpu_job job = {.cpu = cpu,
-                   .kernels = cpu->kernels,
-                   .batch = w->batch,
-                   .scratch = &cpu->scratch[member]};
+    cpu_job job = {
+        .cpu = cpu, .kernels = cpu->kernels, .batch = w->batch, .scratch = &cpu->scratch[member]};
     uint64_t before = profile ? spn_time_ns() : 0;
     for (size_t i = 0; i < w->n_ops; i++) {
         job.op = &w->ops[i];

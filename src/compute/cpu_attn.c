@@ -158,7 +158,7 @@ static void visible_range(const spn_op_attend *op, const spn_segment *segment, u
 
 static void put_head(const cpu_job *job, const float *from, size_t t, size_t head) {
     const spn_op_attend *op = &job->op->attend;
-    float *to = cpu_row(op->out->x, t) + head * op->dim_v;
+    float *to = cpu_row(op->out.x, t) + head * op->dim_v;
     if (op->gate.buffer == NULL) {
         memcpy(to, from, op->dim_v * sizeof *to);
         return;
@@ -205,7 +205,7 @@ static void attend_part(const cpu_job *job, const spn_segment *segment, uint32_t
                  kv_head * group + h0 + i % n_heads);
     if (!op->quantize) return;
     for (size_t t = t0; t < t1; t++)
-        spn_cpu_quantize_part(job, op->out, t, (kv_head * group + h0) * op->dim_v,
+        spn_cpu_quantize_part(job, &op->out, t, (kv_head * group + h0) * op->dim_v,
                               n_heads * op->dim_v);
 }
 

@@ -23,8 +23,8 @@ spn_act spn_cpu_acts_at(const spn_acts *acts, size_t first) {
     spn_act act = {.x = cpu_row(acts->x, first), .ldx = acts->x.ld};
     if (acts->buffer == NULL) return act;
     const uint8_t *host = acts->buffer->host;
-    size_t blocks = acts->k_max / SPN_ACT_BLOCK;
-    act.q = (const int8_t *)host + acts->q + first * acts->k_max;
+    size_t blocks = acts->k / SPN_ACT_BLOCK;
+    act.q = (const int8_t *)host + acts->q + first * acts->k;
     act.d = (const float *)(const void *)(host + acts->d) + first * blocks;
     act.dsum = (const float *)(const void *)(host + acts->dsum) + first * blocks;
     act.sum = (const int16_t *)(const void *)(host + acts->sum) + first * 2 * blocks;
@@ -34,10 +34,10 @@ spn_act spn_cpu_acts_at(const spn_acts *acts, size_t first) {
 void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, size_t row, size_t begin,
                            size_t n) {
     uint8_t *host = acts->buffer->host;
-    size_t blocks = acts->k_max / SPN_ACT_BLOCK, block = row * blocks + begin / SPN_ACT_BLOCK;
+    size_t blocks = acts->k / SPN_ACT_BLOCK, block = row * blocks + begin / SPN_ACT_BLOCK;
     job->kernels->quantize(
-        (int8_t *)host + acts->q + row * acts->k_max + begin,
-        (float *)(void *)(host + acts->d) + block, (float *)(void *)(host + acts->dsum) + block,
+        (int8_t *)host + acts->q + row * acts->k + begin, (float *)(void *)(host + acts->d) + block,
+        (float *)(void *)(host + acts->dsum) + block,
         (int16_t *)(void *)(host + acts->sum) + 2 * block, cpu_row(acts->x, row) + begin, n);
 }
 
@@ -46,15 +46,15 @@ enum { QUANTIZE_PART = 1024 };
 
 static uint32_t quantize_tasks(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch) {
     (void)cpu, (void)batch;
-    return op->n_rows * cpu_ceil_div(op->quantize.k, QUANTIZE_PART);
+    return op->n_rows * cpu_ceil_div(op->quantize.acts.k, QUANTIZE_PART);
 }
 
 static void quantize_run(const cpu_job *job, uint32_t task) {
     const spn_op_quantize *op = &job->op->quantize;
-    uint32_t parts = cpu_ceil_div(op->k, QUANTIZE_PART);
+    uint32_t parts = cpu_ceil_div(op->acts.k, QUANTIZE_PART);
     size_t begin = (size_t)(task % parts) * QUANTIZE_PART;
-    spn_cpu_quantize_part(job, op->acts, task / parts, begin,
-                          spn_min_size(QUANTIZE_PART, op->k - begin));
+    spn_cpu_quantize_part(job, &op->acts, task / parts, begin,
+                          spn_min_size(QUANTIZE_PART, op->acts.k - begin));
 }
 
 const cpu_rule spn_cpu_quantize = {quantize_tasks, quantize_run};
@@ -84,7 +84,7 @@ enum { NORM_PART = 512 };
 static bool norm_in_parts(const spn_op *op) {
     const spn_op_norm *norm = &op->norm;
     return op->n_rows < ROWS_A_TASK && norm->kind == SPN_NORM_RMS && norm->n_groups == 1 &&
-           norm->b == NULL && norm->acts != NULL && norm->n > NORM_PART;
+           norm->b == NULL && norm->acts.x.buffer != NULL && norm->n > NORM_PART;
 }
 
 static uint32_t norm_tasks(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch) {
@@ -100,12 +100,11 @@ static void norm_part(const cpu_job *job, uint32_t task) {
     size_t n = spn_min_size(NORM_PART, op->n - begin);
     const float *x = cpu_row(op->x, t);
     float r = 1.0f / sqrtf(kernels->dot(x, x, op->n) / (float)op->n + op->eps);
-    float *y = cpu_row(op->acts ? op->acts->x : op->y, t) + begin;
+    float *y = cpu_row(op->acts.x, t) + begin;
     kernels->scale(y, x + begin, r, n);
     if (op->w != NULL) kernels->mul(y, y, op->w + begin, n);
-    if (op->acts != NULL && op->y.buffer != NULL)
-        memcpy(cpu_row(op->y, t) + begin, y, n * sizeof *y);
-    if (op->quantize) spn_cpu_quantize_part(job, op->acts, t, begin, n);
+    if (op->y.buffer != NULL) memcpy(cpu_row(op->y, t) + begin, y, n * sizeof *y);
+    if (op->quantize) spn_cpu_quantize_part(job, &op->acts, t, begin, n);
 }
 
 static void norm_group(const cpu_job *job, const float *x, float *y, const float *w) {
@@ -128,13 +127,13 @@ static void norm_group(const cpu_job *job, const float *x, float *y, const float
 
 static void norm_row(const cpu_job *job, size_t t) {
     const spn_op_norm *op = &job->op->norm;
-    spn_view out = op->acts ? op->acts->x : op->y;
+    spn_view out = op->acts.x.buffer != NULL ? op->acts.x : op->y;
     for (size_t g = 0; g < op->n_groups; g++)
         norm_group(job, cpu_row(op->x, t) + g * op->x_pitch, cpu_row(out, t) + g * op->y_pitch,
                    op->w ? op->w + g * op->w_pitch : NULL);
-    if (op->acts != NULL && op->y.buffer != NULL)
+    if (op->acts.x.buffer != NULL && op->y.buffer != NULL)
         memcpy(cpu_row(op->y, t), cpu_row(out, t), op->n * sizeof(float));
-    if (op->quantize) spn_cpu_quantize_part(job, op->acts, t, 0, op->n);
+    if (op->quantize) spn_cpu_quantize_part(job, &op->acts, t, 0, op->n);
 }
 
 static void norm_run(const cpu_job *job, uint32_t task) {
@@ -216,7 +215,7 @@ static void finish_part(const cpu_job *job, const spn_matmul_part *part, const f
 }
 
 static void matmul_part(const cpu_job *job, const spn_matmul_part *part, size_t r0, size_t r1) {
-    const spn_acts *acts = job->op->matmul.acts;
+    const spn_acts *acts = &job->op->matmul.acts;
     size_t n = r1 - r0, n_tokens = job->op->n_rows;
     bool plain = part->bias == NULL && !part->add && (part->scale == 0 || part->scale == 1);
     if (plain) {
@@ -274,7 +273,7 @@ static float *unit_input(const cpu_job *job, const spn_op_glu *glu, const spn_ma
                          const float *bias, size_t mat, size_t r0, size_t r1, size_t first,
                          size_t n_tokens, float *tile) {
     size_t n = r1 - r0;
-    spn_cpu_product(job, w, mat, r0, r1, glu->acts, first, n_tokens, tile, n);
+    spn_cpu_product(job, w, mat, r0, r1, &glu->acts, first, n_tokens, tile, n);
     if (bias != NULL)
         for (size_t t = 0; t < n_tokens; t++)
             job->kernels->add(tile + t * n, tile + t * n, bias + mat * w->n_rows + r0, n);
@@ -291,9 +290,9 @@ void spn_cpu_glu_part(const cpu_job *job, const spn_op_glu *glu, size_t mat, siz
     up = unit_input(job, glu, &glu->up, glu->up_bias, mat, r0, r1, first, n_tokens,
                     job->scratch->tile2);
     for (size_t t = 0; t < n_tokens; t++) {
-        float *y = cpu_row(glu->out->x, first + t) + r0;
+        float *y = cpu_row(glu->out.x, first + t) + r0;
         activate(job, glu->activation, y, gate ? gate + t * n : NULL, up + t * n, n);
-        if (glu->quantize) spn_cpu_quantize_part(job, glu->out, first + t, r0, n);
+        if (glu->quantize) spn_cpu_quantize_part(job, &glu->out, first + t, r0, n);
     }
 }
 

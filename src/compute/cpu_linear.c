@@ -123,10 +123,10 @@ static void delta_token(const cpu_job *job, float *state, size_t head, size_t t)
     kernels->sigmoid(&beta, cpu_row(op->beta, t) + gate_at, 1);
     float decay = spn_vm_exp(op->a[head] * softplus(cpu_row(op->alpha, t)[gate_at] + op->dt[head]));
     delta_step(job, state, q, k, row + (2 * op->n_k + head) * d, decay, beta, o, delta);
-    float *out = cpu_row(op->out->x, t) + head * d;
+    float *out = cpu_row(op->out.x, t) + head * d;
     kernels->rms_norm(o, o, op->norm, d, op->eps);
     kernels->swiglu(out, cpu_row(op->z, t) + head * d, o, d);
-    if (op->quantize) spn_cpu_quantize_part(job, op->out, t, head * d, d);
+    if (op->quantize) spn_cpu_quantize_part(job, &op->out, t, head * d, d);
 }
 
 static void delta_run(const cpu_job *job, uint32_t task) {

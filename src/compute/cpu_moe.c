@@ -142,10 +142,10 @@ static float slot_weight(const spn_routes *routes, uint32_t slot) {
 
 static void gather_slot(const cpu_job *job, uint32_t slot) {
     const spn_op_moe_gather *op = &job->op->moe_gather;
-    float *y = cpu_row(op->out->x, slot);
-    memcpy(y, cpu_row(op->acts->x, op->routes->slot_row[slot]), op->k * sizeof *y);
-    if (op->weigh_input) job->kernels->scale(y, y, slot_weight(op->routes, slot), op->k);
-    if (op->quantize) spn_cpu_quantize_part(job, op->out, slot, 0, op->k);
+    float *y = cpu_row(op->out.x, slot);
+    memcpy(y, cpu_row(op->acts.x, op->routes->slot_row[slot]), op->out.k * sizeof *y);
+    if (op->weigh_input) job->kernels->scale(y, y, slot_weight(op->routes, slot), op->out.k);
+    if (op->quantize) spn_cpu_quantize_part(job, &op->out, slot, 0, op->out.k);
 }
 
 static void gather_run(const cpu_job *job, uint32_t task) {
@@ -201,7 +201,7 @@ static void moe_matmul_run(const cpu_job *job, uint32_t task) {
     size_t r0 = task % n * step, r1 = spn_min_size(r0 + step, n_rows);
     size_t first = op->routes->first_slot[at], n_tokens = op->routes->first_slot[at + 1] - first;
     size_t expert = op->routes->active[at];
-    spn_cpu_product(job, &op->w, expert, r0, r1, op->acts, first, n_tokens,
+    spn_cpu_product(job, &op->w, expert, r0, r1, &op->acts, first, n_tokens,
                     cpu_row(op->y, first) + r0, op->y.ld);
     for (size_t t = first; op->bias != NULL && t < first + n_tokens; t++) {
         float *y = cpu_row(op->y, t) + r0;

@@ -32,6 +32,12 @@ bool spn_pass_quantizes(const spn_pass *pass, const spn_matrix *w) {
     return w->data != NULL && !is_float && !pass->options.exact;
 }
 
+spn_acts spn_pass_acts(const spn_acts *home, size_t k) {
+    spn_acts acts = *home;
+    acts.k = k;
+    return acts;
+}
+
 spn_view spn_view_at(spn_view view, size_t offset) {
     view.offset += offset;
     return view;
@@ -60,7 +66,7 @@ static spn_op_norm *emit_norm(spn_pass *pass, const spn_norm *norm, spn_view x) 
 void spn_pass_norm(spn_pass *pass, const spn_norm *norm, spn_view x, const spn_acts *acts,
                    bool quantize) {
     spn_op_norm *op = emit_norm(pass, norm, x);
-    op->acts = acts;
+    op->acts = *acts;
     op->quantize = quantize;
 }
 
@@ -74,7 +80,7 @@ void spn_pass_norm_to(spn_pass *pass, const spn_norm *norm, spn_view x, spn_view
 void spn_pass_matmul(spn_pass *pass, const spn_linear *linear, const spn_acts *acts, spn_view y,
                      bool add, float scale) {
     spn_op_matmul *op = &spn_pass_emit(pass, SPN_OP_MATMUL, pass->n_rows)->matmul;
-    op->acts = acts;
+    op->acts = *acts;
     op->n_parts = 1;
     op->part[0] = (spn_matmul_part){linear->w, linear->bias, y, add, scale};
 }
@@ -132,7 +138,7 @@ static const spn_acts *stream_as_input(spn_pass *pass, bool quantize) {
     pass->stream = spn_pass_alias(&pass->in, pass->x);
     if (quantize)
         spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize =
-            (spn_op_quantize){&pass->stream, pass->network->n_embd};
+            (spn_op_quantize){pass->stream};
     return &pass->stream;
 }
 

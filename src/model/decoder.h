@@ -31,7 +31,6 @@ struct spn_pass {
     spn_acts q_rank;      /* [n][q rank] */
     spn_view q_latent;    /* [n][n_head * (kv_rank + n_rot)] */
     spn_view attn_latent; /* [n][n_head * kv_rank] */
-    spn_acts attn_latent_acts;
     /* linear attention */
     spn_view conv; /* [n][channels] */
     /* experts; a row a slot: n * n_used */
@@ -66,6 +65,8 @@ void spn_pass_matmul(spn_pass *pass, const spn_linear *linear, const spn_acts *a
                      bool add, float scale);
 /* The acts whose x is the given rows and whose quantised part is that of `home`. */
 spn_acts spn_pass_alias(const spn_acts *home, spn_view x);
+/* The acts of rows of k elements in a home that may be wider. */
+spn_acts spn_pass_acts(const spn_acts *home, size_t k);
 spn_view spn_view_at(spn_view view, size_t offset);
 void spn_pass_map(spn_pass *pass, spn_map_kind kind, size_t n, spn_view a, spn_view b, spn_view y,
                   float factor, const float *vector);

@@ -17,7 +17,7 @@ bool spn_pass_mixer_quantizes(const spn_pass *pass, const spn_layer *layer) {
 static void project(spn_pass *pass, const spn_acts *input, const spn_linear *const *linears,
                     const spn_view *views, uint32_t n) {
     spn_op_matmul *op = &spn_pass_emit(pass, SPN_OP_MATMUL, pass->n_rows)->matmul;
-    op->acts = input;
+    op->acts = *input;
     for (uint32_t i = 0; i < n; i++)
         if (linears[i]->w.data != NULL)
             op->part[op->n_parts++] =
@@ -25,10 +25,9 @@ static void project(spn_pass *pass, const spn_acts *input, const spn_linear *con
 }
 
 /* acts may be filled part by part only where the parts are whole blocks. */
-static void quantize_rest(spn_pass *pass, const spn_acts *acts, size_t k, bool wanted,
-                          bool by_head) {
+static void quantize_rest(spn_pass *pass, const spn_acts *acts, bool wanted, bool by_head) {
     if (wanted && !by_head)
-        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize = (spn_op_quantize){acts, k};
+        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize = (spn_op_quantize){*acts};
 }
 
 static void attend(spn_pass *pass, uint32_t l, spn_view gate, size_t gate_pitch,
@@ -49,7 +48,7 @@ static void attend(spn_pass *pass, uint32_t l, spn_view gate, size_t gate_pitch,
         .sinks = layer->sinks,
         .gate = gate,
         .gate_pitch = gate_pitch,
-        .out = out,
+        .out = *out,
         .quantize = quantize && layer->dim_v % SPN_ACT_BLOCK == 0,
     };
 }
@@ -117,11 +116,10 @@ void spn_pass_attention(spn_pass *pass, uint32_t l, const spn_acts *input, spn_b
         op->v_pitch = layer->dim_v;
     }
     bool quantize = spn_pass_quantizes(pass, &layer->o.w);
-    attend(pass, l, gated ? spn_view_at(q, layer->dim_k) : (spn_view){0}, q_pitch, &pass->attn,
-           quantize);
-    quantize_rest(pass, &pass->attn, layer->n_head * layer->dim_v, quantize,
-                  layer->dim_v % SPN_ACT_BLOCK == 0);
-    spn_pass_matmul(pass, &layer->o, &pass->attn, branch.y, branch.add, branch.scale);
+    spn_acts out = spn_pass_acts(&pass->attn, layer->n_head * layer->dim_v);
+    attend(pass, l, gated ? spn_view_at(q, layer->dim_k) : (spn_view){0}, q_pitch, &out, quantize);
+    quantize_rest(pass, &out, quantize, layer->dim_v % SPN_ACT_BLOCK == 0);
+    spn_pass_matmul(pass, &layer->o, &out, branch.y, branch.add, branch.scale);
 }
 
 /* ---- latent attention: arXiv:2405.04434 ---- */
@@ -137,10 +135,11 @@ static void latent_query(spn_pass *pass, const spn_layer *layer, const spn_acts 
         return;
     }
     size_t rank = layer->q_a.w.n_rows;
-    spn_pass_matmul(pass, &layer->q_a, input, pass->q_rank.x, false, 1);
-    norm_all_heads(pass, layer->q_a_norm.w, pass->q_rank.x, rank);
-    quantize_rest(pass, &pass->q_rank, rank, spn_pass_quantizes(pass, &layer->q_b.w), false);
-    spn_pass_matmul(pass, &layer->q_b, &pass->q_rank, q, false, 1);
+    spn_acts low = spn_pass_acts(&pass->q_rank, rank);
+    spn_pass_matmul(pass, &layer->q_a, input, low.x, false, 1);
+    norm_all_heads(pass, layer->q_a_norm.w, low.x, rank);
+    quantize_rest(pass, &low, spn_pass_quantizes(pass, &layer->q_b.w), false);
+    spn_pass_matmul(pass, &layer->q_b, &low, q, false, 1);
 }
 
 void spn_pass_latent(spn_pass *pass, uint32_t l, const spn_acts *input, spn_branch branch) {
@@ -165,12 +164,12 @@ void spn_pass_latent(spn_pass *pass, uint32_t l, const spn_acts *input, spn_bran
     spn_op_qkv *op = emit_qkv(pass, l, pass->q_latent, r + n);
     op->rot_last = true;
     op->k = op->v = kv;
-    pass->attn_latent_acts = (spn_acts){.x = pass->attn_latent};
-    attend(pass, l, (spn_view){0}, 0, &pass->attn_latent_acts, false);
+    spn_acts latent = {.x = pass->attn_latent}, out = spn_pass_acts(&pass->attn, H * v);
+    attend(pass, l, (spn_view){0}, 0, &latent, false);
     spn_pass_emit(pass, SPN_OP_HEAD_MATMUL, pass->n_rows)->head_matmul =
-        (spn_op_head_matmul){layer->v_b, pass->attn_latent, pass->attn.x, r, v};
-    quantize_rest(pass, &pass->attn, H * v, spn_pass_quantizes(pass, &layer->o.w), false);
-    spn_pass_matmul(pass, &layer->o, &pass->attn, branch.y, branch.add, branch.scale);
+        (spn_op_head_matmul){layer->v_b, pass->attn_latent, out.x, r, v};
+    quantize_rest(pass, &out, spn_pass_quantizes(pass, &layer->o.w), false);
+    spn_pass_matmul(pass, &layer->o, &out, branch.y, branch.add, branch.scale);
 }
 
 /* ---- linear attention: gated delta rule ---- */
@@ -192,6 +191,7 @@ void spn_pass_linear(spn_pass *pass, uint32_t l, const spn_acts *input, spn_bran
         (spn_op_conv){l, channels, network->n_taps, layer->conv, qkv, pass->conv};
     size_t conv_bytes = (channels * (network->n_taps - 1) * sizeof(float) + 63) / 64 * 64;
     bool quantize = spn_pass_quantizes(pass, &layer->ssm_out.w), by_head = d % SPN_ACT_BLOCK == 0;
+    spn_acts out = spn_pass_acts(&pass->attn, d * vh);
     spn_pass_emit(pass, SPN_OP_DELTA, pass->n_rows)->delta =
         (spn_op_delta){.layer = l,
                        .n_k = network->n_key_head,
@@ -208,8 +208,8 @@ void spn_pass_linear(spn_pass *pass, uint32_t l, const spn_acts *input, spn_bran
                        .beta = beta,
                        .alpha = alpha,
                        .beta_pitch = together ? 2 * per : 0,
-                       .out = &pass->attn,
+                       .out = out,
                        .quantize = quantize && by_head};
-    quantize_rest(pass, &pass->attn, d * vh, quantize, by_head);
-    spn_pass_matmul(pass, &layer->ssm_out, &pass->attn, branch.y, branch.add, branch.scale);
+    quantize_rest(pass, &out, quantize, by_head);
+    spn_pass_matmul(pass, &layer->ssm_out, &out, branch.y, branch.add, branch.scale);
 }

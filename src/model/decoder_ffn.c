@@ -8,20 +8,21 @@
 static void write_glu(spn_pass *pass, const spn_acts *input, const spn_linear *gate,
                       const spn_linear *up, const spn_acts *out, const spn_linear *reader) {
     spn_pass_emit(pass, SPN_OP_GLU, pass->n_rows)->glu =
-        (spn_op_glu){.acts = input,
+        (spn_op_glu){.acts = *input,
                      .gate = gate->w,
                      .up = up->w,
                      .gate_bias = gate->bias,
                      .up_bias = up->bias,
                      .activation = pass->network->arch->activation,
-                     .out = out,
+                     .out = *out,
                      .quantize = spn_pass_quantizes(pass, &reader->w)};
 }
 
 static void write_dense(spn_pass *pass, const spn_layer *layer, const spn_acts *input,
                         spn_branch branch) {
-    write_glu(pass, input, &layer->gate, &layer->up, &pass->ffn, &layer->down);
-    spn_pass_matmul(pass, &layer->down, &pass->ffn, branch.y, branch.add, branch.scale);
+    spn_acts unit = spn_pass_acts(&pass->ffn, layer->n_ff);
+    write_glu(pass, input, &layer->gate, &layer->up, &unit, &layer->down);
+    spn_pass_matmul(pass, &layer->down, &unit, branch.y, branch.add, branch.scale);
 }
 
 /* ---- experts ---- */
@@ -49,20 +50,20 @@ static void write_chosen(spn_pass *pass, const spn_experts *experts, const spn_a
     spn_routes *routes = &pass->routes;
     bool q_in =
         spn_pass_quantizes(pass, &experts->gate.w) || spn_pass_quantizes(pass, &experts->up.w);
-    spn_pass_emit(pass, SPN_OP_MOE_GATHER, pass->n_rows)->moe_gather = (spn_op_moe_gather){
-        routes, input, &pass->slot_in, network->n_embd, network->weigh_input, q_in};
+    spn_pass_emit(pass, SPN_OP_MOE_GATHER, pass->n_rows)->moe_gather =
+        (spn_op_moe_gather){routes, *input, pass->slot_in, network->weigh_input, q_in};
     spn_pass_emit(pass, SPN_OP_MOE_GLU, pass->n_rows)->moe_glu =
         (spn_op_moe_glu){routes,
-                         {.acts = &pass->slot_in,
+                         {.acts = pass->slot_in,
                           .gate = experts->gate.w,
                           .up = experts->up.w,
                           .gate_bias = experts->gate.bias,
                           .up_bias = experts->up.bias,
                           .activation = network->arch->activation,
-                          .out = &pass->slot_ffn,
+                          .out = pass->slot_ffn,
                           .quantize = spn_pass_quantizes(pass, &experts->down.w)}};
     spn_pass_emit(pass, SPN_OP_MOE_MATMUL, pass->n_rows)->moe_matmul = (spn_op_moe_matmul){
-        routes, &pass->slot_ffn, experts->down.w, experts->down.bias, pass->slot_out};
+        routes, pass->slot_ffn, experts->down.w, experts->down.bias, pass->slot_out};
     spn_pass_emit(pass, SPN_OP_MOE_SUM, pass->n_rows)->moe_sum =
         (spn_op_moe_sum){.routes = routes,
                          .expert_scale = experts->output_scale,
@@ -77,14 +78,15 @@ static void write_chosen(spn_pass *pass, const spn_experts *experts, const spn_a
 static void write_shared(spn_pass *pass, const spn_experts *experts, const spn_acts *input,
                          spn_branch branch) {
     if (experts->shared_up.w.data == NULL) return;
-    write_glu(pass, input, &experts->shared_gate, &experts->shared_up, &pass->ffn,
+    spn_acts unit = spn_pass_acts(&pass->ffn, experts->shared_up.w.n_rows);
+    write_glu(pass, input, &experts->shared_gate, &experts->shared_up, &unit,
               &experts->shared_down);
     if (experts->shared_switch.w.data == NULL) {
-        spn_pass_matmul(pass, &experts->shared_down, &pass->ffn, branch.y, true, branch.scale);
+        spn_pass_matmul(pass, &experts->shared_down, &unit, branch.y, true, branch.scale);
         return;
     }
     spn_pass_matmul(pass, &experts->shared_switch, input, pass->shared_gate, false, 1);
-    spn_pass_matmul(pass, &experts->shared_down, &pass->ffn, pass->tmp, false, 1);
+    spn_pass_matmul(pass, &experts->shared_down, &unit, pass->tmp, false, 1);
     spn_pass_map(pass, SPN_MAP_ADD_GATED, pass->network->n_embd, pass->tmp, pass->shared_gate,
                  branch.y, 0, NULL);
 }
@@ -143,7 +145,7 @@ void spn_pass_per_layer_inputs(spn_pass *pass, const spn_batch *batch) {
     pass->stream = spn_pass_alias(&pass->in, pass->x);
     if (spn_pass_quantizes(pass, &network->per_layer_proj.w))
         spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize =
-            (spn_op_quantize){&pass->stream, network->n_embd};
+            (spn_op_quantize){pass->stream};
     spn_pass_matmul(pass, &network->per_layer_proj, &pass->stream, pass->per_layer2, false,
                     1.0f / sqrtf((float)network->n_embd));
     spn_norm norm = {.w = network->per_layer_norm, .present = true};
@@ -165,13 +167,12 @@ void spn_pass_per_layer_mix(spn_pass *pass, uint32_t l) {
     pass->stream = spn_pass_alias(&pass->in, pass->x);
     if (spn_pass_quantizes(pass, &layer->inp_gate.w))
         spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize =
-            (spn_op_quantize){&pass->stream, network->n_embd};
+            (spn_op_quantize){pass->stream};
     spn_pass_matmul(pass, &layer->inp_gate, &pass->stream, pass->inp.x, false, 1);
     spn_pass_map(pass, SPN_MAP_GELU_MUL, p, pass->inp.x, spn_view_at(pass->per_layer, l * p),
                  pass->inp.x, 0, NULL);
     if (spn_pass_quantizes(pass, &layer->inp_proj.w))
-        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize =
-            (spn_op_quantize){&pass->inp, p};
+        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize = (spn_op_quantize){pass->inp};
     spn_pass_matmul(pass, &layer->inp_proj, &pass->inp, pass->tmp, false, 1);
     spn_pass_norm_to(pass, &layer->inp_post_norm, pass->tmp, pass->x, true);
 }

@@ -22,9 +22,9 @@ static spn_view take_view(spn_pass *pass, size_t n_rows, size_t width) {
 
 static spn_acts take_acts(spn_pass *pass, size_t n_rows, size_t width) {
     spn_acts acts = {.x = take_view(pass, n_rows, width), .buffer = pass->buffer};
-    acts.k_max = (width + 63) / 64 * 64;
-    size_t blocks = acts.k_max / SPN_ACT_BLOCK;
-    acts.q = take(pass, n_rows * acts.k_max);
+    acts.k = width;
+    size_t blocks = (width + SPN_ACT_BLOCK - 1) / SPN_ACT_BLOCK;
+    acts.q = take(pass, n_rows * blocks * SPN_ACT_BLOCK);
     acts.d = take(pass, n_rows * blocks * sizeof(float));
     acts.dsum = take(pass, n_rows * blocks * sizeof(float));
     acts.sum = take(pass, n_rows * blocks * 2 * sizeof(int16_t));

@@ -97,7 +97,8 @@ static float magnitude_of(const spn_loader *loader, const rope_scaling *scaling)
 }
 
 /* `freqs`: rope_freqs.weight; else, under LongRoPE, the two tables for short and long contexts. */
-static spn_status prepare_full(spn_loader *loader, rope_scaling *scaling, float base, spn_error *err) {
+static spn_status prepare_full(spn_loader *loader, rope_scaling *scaling, float base,
+                               spn_error *err) {
     const float *freqs = NULL, *factors_short = NULL, *factors_long = NULL;
     size_t n_rot = loader->rope.n_rot;
     unsigned flags = loader->network->arch->flags;
