@@ -15,8 +15,8 @@
 #define HW_COUNT 2
 #define FMAT_ROWS 4 /* 4 x 3 sums, 3 activations and a weight: all 16 registers */
 #define FMAT_TOKENS 3
-#define ATTN_ROWS 6 /* 6 x 2 sums, 2 of the cache, one q: 15 registers */
-#define ATTN_WIDE 1
+#define ATTN_ROWS 6 /* at most 12 sums in registers, and 8 where few rows would wait for them */
+#define ATTN_WIDE(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
 
 typedef struct v16 {
     __m256 a, b; /* lanes 0-7 and 8-15 */
@@ -161,6 +161,12 @@ static inline void candidates_8(float id[8], float d[8], float amax) {
 
 /* ---- conversions of 16 elements ---- */
 
+static inline v16 v_set1_f16(const void *x) {
+    uint16_t h;
+    memcpy(&h, x, sizeof(h));
+    __m256 v = _mm256_cvtph_ps(_mm_set1_epi16((short)h));
+    return (v16){v, v};
+}
 static inline v16 v_load_f16(const void *x) {
     const __m128i *h = x;
     return (v16){_mm256_cvtph_ps(_mm_loadu_si128(h)), _mm256_cvtph_ps(_mm_loadu_si128(h + 1))};

@@ -18,7 +18,7 @@
 #define FMAT_ROWS 4 /* 4 x 6 sums, 4 weights and an activation: 29 of 32 registers */
 #define FMAT_TOKENS 6
 #define ATTN_ROWS 6 /* 6 x 4 sums and 4 of the cache: 28 registers, q as a memory operand */
-#define ATTN_WIDE 4
+#define ATTN_WIDE(rows) 4
 
 typedef __m512 v16;
 typedef __mmask16 m16;
@@ -119,6 +119,12 @@ static inline void candidates_8(float id[8], float d[8], float amax) {
 
 /* ---- conversions of 16 elements ---- */
 
+/* A half-precision number in all lanes. */
+static inline v16 v_set1_f16(const void *x) {
+    uint16_t h;
+    memcpy(&h, x, sizeof(h));
+    return _mm512_cvtph_ps(_mm256_set1_epi16((short)h));
+}
 static inline v16 v_load_f16(const void *x) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)x));
 }

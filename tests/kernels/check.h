@@ -86,7 +86,7 @@ void check_same_bytes(check *c, const char *what, const void *ref, const void *g
 
 /* ---- bench ---- */
 
-/* Runs `call` often enough and returns the median seconds of one call. */
+/* Runs `call` often enough and returns the seconds of one call in the second-best of a few runs. */
 double check_time(void (*call)(void *arg), void *arg);
 /* A line: units of work (elements, blocks of 32 times tokens), bytes read, multiply-adds a call. */
 void check_report(check *c, const char *shape, double seconds, double units, double bytes,

@@ -1,0 +1,570 @@
+/* attn_lanes.h - attention over 16 lanes (contract (6)); each level's attn_*.c includes it once.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Block of 64 positions by block, groups of up to ATTN_ROWS query rows take three steps. Where
+ * many rows see the block, its K tiles and V rows first become f32 in the scratch (the second
+ * cache holds them: 64 KiB for heads of 128); for few they are converted as they are loaded.
+ *
+ * Scores: a tile's 16 positions are the lanes, so the contract's chain over e is a register's
+ * chain; sums of R rows x W tiles stay in registers, a step over e loads W registers of K and R
+ * single numbers for R x W fma. Softmax: four registers of scores a row. PV: the lanes are elements
+ * of V; sums of R rows x 16 W elements stay in registers while j walks the block, W loads of V and
+ * R of p for R x W fma.
+ *
+ * So with many rows (a prompt, grouped heads) the bound is the multipliers: 2 x 64 x 128 / 16 fma a
+ * row and block, the exponentials some 80 operations beside 1024. With one row each byte of the
+ * cache meets one fma: a load, a conversion (F16 one operation, Q8_0 three) and the fma for 16
+ * elements, so a core could take 16 elements, which are 17 to 32 bytes, every 2 to 4 cycles: at or
+ * above its share of memory.
+ *
+ * Rows that see different ends of a block are multiplied with V together where all of them see, and
+ * one by one at the edges: what a row must not see is never touched, not even with p = 0.
+ */
+#define VEC_LANES_MATH_ONLY
+#include "compute/vec_lanes.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define TILES (SPN_KV_BLOCK / SPN_KV_TILE)
+
+/* What one call works with; all of it lies in the scratch. */
+typedef struct attn_work {
+    const spn_attn_args *args;
+    /* This block's K tiles and V rows, as they are in the cache or converted. */
+    spn_type type_k, type_v;
+    const uint8_t *k, *v;
+    size_t k_tile, v_row; /* bytes from one to the next */
+    float *k_panel;       /* [TILES][dim_k][16] */
+    float *v_panel;       /* [64][wide_v] */
+    float *p;             /* [n_q][64]: scores, then probabilities */
+    float *o;             /* [n_q][wide_v] */
+    float *m, *l;         /* [n_q] */
+    uint32_t *lo, *hi;    /* [n_q]: what row i sees of this block */
+    uint32_t *active;     /* [n_q]: the rows that see something */
+    size_t wide_v;        /* dim_v in whole registers of lanes */
+} attn_work;
+
+/* ---- conversion of a block ---- */
+
+static void convert_tile(spn_type type, float *y, const uint8_t *tile, size_t dim_k) {
+    switch (type) {
+    case SPN_TYPE_F32:
+        memcpy(y, tile, 64 * dim_k);
+        break;
+    case SPN_TYPE_F16:
+        for (size_t e = 0; e < dim_k; e++) v_store(y + 16 * e, v_load_f16(tile + 32 * e));
+        break;
+    case SPN_TYPE_BF16:
+        for (size_t e = 0; e < dim_k; e++) v_store(y + 16 * e, v_load_bf16(tile + 32 * e));
+        break;
+    case SPN_TYPE_Q8_0:
+        for (size_t g = 0; g < dim_k / 32; g++, tile += 34 * 16, y += 32 * 16) {
+            v16 d = v_load_f16(tile);
+            const int8_t *q = (const int8_t *)tile + 32;
+            for (size_t e = 0; e < 32; e++) v_store(y + 16 * e, v_mul(d, v_load_i8(q + 16 * e)));
+        }
+        break;
+    default: /* Q4_0 */
+        for (size_t g = 0; g < dim_k / 32; g++, tile += 18 * 16, y += 32 * 16) {
+            v16 d = v_load_f16(tile);
+            const uint8_t *q = tile + 32;
+            for (size_t e = 0; e < 16; e++) {
+                v_store(y + 16 * e, v_mul(d, v_load_nibbles(q + 16 * e, 0)));
+                v_store(y + 16 * (e + 16), v_mul(d, v_load_nibbles(q + 16 * e, 4)));
+            }
+        }
+    }
+}
+
+/* A row of V, zeros up to whole registers. */
+static void convert_v(spn_type type, float *y, const uint8_t *row, size_t dim_v) {
+    size_t i = 0;
+    switch (type) {
+    case SPN_TYPE_F32:
+        for (; i < dim_v; i += 16)
+            v_store(y + i, v_load_n((const float *)(const void *)(row + 4 * i),
+                                    dim_v - i < 16 ? dim_v - i : 16));
+        break;
+    case SPN_TYPE_F16:
+        for (; i + 16 <= dim_v; i += 16) v_store(y + i, v_load_f16(row + 2 * i));
+        if (i < dim_v) v_store(y + i, v_load_f16_n(row + 2 * i, dim_v - i));
+        break;
+    case SPN_TYPE_BF16:
+        for (; i + 16 <= dim_v; i += 16) v_store(y + i, v_load_bf16(row + 2 * i));
+        if (i < dim_v) v_store(y + i, v_load_bf16_n(row + 2 * i, dim_v - i));
+        break;
+    case SPN_TYPE_Q8_0:
+        for (; i < dim_v; i += 32, row += sizeof(spn_block_q8_0)) {
+            const spn_block_q8_0 *block = (const spn_block_q8_0 *)row;
+            v16 d = v_set1_f16(block);
+            v_store(y + i, v_mul(d, v_load_i8(block->qs)));
+            v_store(y + i + 16, v_mul(d, v_load_i8(block->qs + 16)));
+        }
+        break;
+    default: /* Q4_0 */
+        for (; i < dim_v; i += 32, row += sizeof(spn_block_q4_0)) {
+            const spn_block_q4_0 *block = (const spn_block_q4_0 *)row;
+            v16 d = v_set1_f16(block);
+            v_store(y + i, v_mul(d, v_load_nibbles(block->qs, 0)));
+            v_store(y + i + 16, v_mul(d, v_load_nibbles(block->qs, 4)));
+        }
+    }
+}
+
+static size_t tile_bytes(spn_type type, size_t dim_k) {
+    switch (type) {
+    case SPN_TYPE_F32:
+        return 64 * dim_k;
+    case SPN_TYPE_Q8_0:
+        return dim_k / 32 * 34 * 16;
+    case SPN_TYPE_Q4_0:
+        return dim_k / 32 * 18 * 16;
+    default:
+        return 32 * dim_k;
+    }
+}
+
+/* Whether a cache's elements can be loaded as they lie. */
+static bool is_loadable(const void *start, size_t stride, spn_type type) {
+    return type != SPN_TYPE_F32 || ((uintptr_t)start % 4 == 0 && stride % 4 == 0);
+}
+
+/* Points `work` at positions lo..hi of the block that begins at slot `at`; `convert`: as f32. */
+static void take_block(attn_work *work, size_t at, size_t lo, size_t hi, bool convert) {
+    const spn_attn_args *args = work->args;
+    size_t tile_floats = 16 * args->dim_k;
+    work->type_k = args->type_k;
+    work->k_tile = tile_bytes(args->type_k, args->dim_k);
+    work->k = args->k + at / SPN_KV_TILE * work->k_tile;
+    work->type_v = args->type_v;
+    work->v_row = args->v_stride;
+    work->v = args->v + at * args->v_stride;
+    if ((convert && args->type_k != SPN_TYPE_F32) || !is_loadable(work->k, 0, args->type_k)) {
+        for (size_t t = lo / 16; t <= (hi - 1) / 16; t++)
+            convert_tile(args->type_k, work->k_panel + t * tile_floats, work->k + t * work->k_tile,
+                         args->dim_k);
+        work->k = (const uint8_t *)work->k_panel;
+        work->k_tile = 4 * tile_floats;
+        work->type_k = SPN_TYPE_F32;
+    }
+    if (convert || args->dim_v % 16 != 0 || !is_loadable(work->v, work->v_row, args->type_v)) {
+        for (size_t j = lo; j < hi; j++)
+            convert_v(args->type_v, work->v_panel + j * work->wide_v, work->v + j * work->v_row,
+                      args->dim_v);
+        work->v = (const uint8_t *)work->v_panel;
+        work->v_row = 4 * work->wide_v;
+        work->type_v = SPN_TYPE_F32;
+    }
+}
+
+/* ---- scores ---- */
+
+static ALWAYS_INLINE bool is_blocked(spn_type type) {
+    return type == SPN_TYPE_Q8_0 || type == SPN_TYPE_Q4_0;
+}
+
+/* Where 16 elements (all of them, for a float type) from `base` on lie in a tile. */
+static ALWAYS_INLINE const uint8_t *k_group(spn_type type, const uint8_t *tile, size_t base) {
+    if (type == SPN_TYPE_Q8_0) return tile + base / 32 * 34 * 16;
+    if (type == SPN_TYPE_Q4_0) return tile + base / 32 * 18 * 16;
+    return tile;
+}
+
+/* Element e of 16 positions; in a blocked type, element `half` + e of the group with scales d. */
+static ALWAYS_INLINE v16 k_column(spn_type type, const uint8_t *group, size_t e, size_t half,
+                                  v16 d) {
+    switch (type) {
+    case SPN_TYPE_F16:
+        return v_load_f16(group + 32 * e);
+    case SPN_TYPE_BF16:
+        return v_load_bf16(group + 32 * e);
+    case SPN_TYPE_Q8_0:
+        return v_mul(d, v_load_i8((const int8_t *)group + 32 + 16 * (half + e)));
+    case SPN_TYPE_Q4_0:
+        return v_mul(d, v_load_nibbles(group + 32 + 16 * e, half ? 4 : 0));
+    default:
+        return v_load((const float *)(const void *)(group + 64 * e));
+    }
+}
+
+/* Type, rows and wide are constants where this is inlined. */
+static ALWAYS_INLINE void scores(spn_type type, const attn_work *work, const float *const *q,
+                                 float *const *s, size_t first_tile, size_t rows, size_t wide) {
+    size_t dim_k = work->args->dim_k, step = is_blocked(type) ? 16 : dim_k;
+    const uint8_t *tile = work->k + first_tile * work->k_tile;
+    v16 sum[ATTN_ROWS][4], d[4];
+    SPN_UNROLL(8)
+    for (size_t r = 0; r < rows; r++) {
+        SPN_UNROLL(4)
+        for (size_t t = 0; t < wide; t++) sum[r][t] = v_zero();
+    }
+    for (size_t base = 0; base < dim_k; base += step) {
+        const uint8_t *group = k_group(type, tile, base);
+        SPN_UNROLL(4)
+        for (size_t t = 0; t < wide; t++)
+            d[t] = is_blocked(type) ? v_load_f16(group + t * work->k_tile) : v_zero();
+        for (size_t e = 0; e < step; e++) {
+            v16 column[4];
+            SPN_UNROLL(4)
+            for (size_t t = 0; t < wide; t++)
+                column[t] = k_column(type, group + t * work->k_tile, e, base % 32, d[t]);
+            SPN_UNROLL(8)
+            for (size_t r = 0; r < rows; r++) {
+                v16 element = v_set1(q[r][base + e]);
+                SPN_UNROLL(4)
+                for (size_t t = 0; t < wide; t++) sum[r][t] = v_fma(element, column[t], sum[r][t]);
+            }
+        }
+    }
+    SPN_UNROLL(8)
+    for (size_t r = 0; r < rows; r++) {
+        SPN_UNROLL(4)
+        for (size_t t = 0; t < wide; t++) v_store(s[r] + 16 * (first_tile + t), sum[r][t]);
+    }
+}
+
+/* Tiles begin..end of the block. */
+static ALWAYS_INLINE void scores_tiles(spn_type type, const attn_work *work, const float *const *q,
+                                       float *const *s, size_t rows, size_t begin, size_t end) {
+    size_t t = begin;
+    for (; ATTN_WIDE(rows) > 1 && t + ATTN_WIDE(rows) <= end; t += ATTN_WIDE(rows))
+        scores(type, work, q, s, t, rows, ATTN_WIDE(rows));
+    for (; t < end; t++) scores(type, work, q, s, t, rows, 1);
+}
+
+/* ---- softmax of one row's block ---- */
+
+/* Scores become probabilities; returns the factor c of what was summed so far. */
+static float softmax_block(attn_work *work, size_t row) {
+    const spn_attn_args *args = work->args;
+    size_t lo = work->lo[row], hi = work->hi[row];
+    float *p = work->p + row * SPN_KV_BLOCK;
+    v16 s[TILES], low = v_set1(-INFINITY), top = low, sum = v_zero();
+    for (size_t t = 0; t < TILES; t++) {
+        size_t begin = lo > 16 * t ? lo - 16 * t : 0, end = hi > 16 * t ? hi - 16 * t : 0;
+        s[t] = v_load(p + 16 * t);
+        if (args->softcap != 0.0f) {
+            v16 cap = v_set1(args->softcap);
+            s[t] = v_mul(v_tanh(v_div(s[t], cap)), cap);
+        }
+        s[t] = v_select(m_range(begin < 16 ? begin : 16, end < 16 ? end : 16), s[t], low);
+        top = v_max(top, s[t]);
+    }
+    float before = work->m[row], m = spn_vm_max(before, v_max_all(top));
+    float c = before == -INFINITY ? 0.0f : spn_vm_exp(before - m);
+    v16 max = v_set1(m);
+    for (size_t t = 0; t < TILES; t++) {
+        v16 e = v_select(v_equal(s[t], low), v_zero(), v_exp(v_sub(s[t], max)));
+        v_store(p + 16 * t, e);
+        sum = v_add(sum, e);
+    }
+    work->m[row] = m;
+    work->l[row] = fmaf(work->l[row], c, v_fold(sum));
+    return c;
+}
+
+/* ---- PV ---- */
+
+/* 16 d elements past the start of a row's piece; the piece begins at a multiple of 16, and `half`
+ * of a block of 32 where that may be its middle. */
+static ALWAYS_INLINE v16 v_piece(spn_type type, const uint8_t *row, size_t d, size_t half) {
+    size_t block = d / 2, h = (d % 2) * 16 + half;
+    switch (type) {
+    case SPN_TYPE_F16:
+        return v_load_f16(row + 32 * d);
+    case SPN_TYPE_BF16:
+        return v_load_bf16(row + 32 * d);
+    case SPN_TYPE_Q8_0:
+        row += 34 * block;
+        return v_mul(v_set1_f16(row), v_load_i8((const int8_t *)row + 2 + h));
+    case SPN_TYPE_Q4_0:
+        row += 18 * block;
+        return v_mul(v_set1_f16(row), v_load_nibbles(row + 2, h ? 4 : 0));
+    default:
+        return v_load((const float *)(const void *)(row + 64 * d));
+    }
+}
+
+static ALWAYS_INLINE size_t piece_bytes(spn_type type, size_t element) {
+    switch (type) {
+    case SPN_TYPE_F16:
+    case SPN_TYPE_BF16:
+        return 2 * element;
+    case SPN_TYPE_Q8_0:
+        return element / 32 * 34;
+    case SPN_TYPE_Q4_0:
+        return element / 32 * 18;
+    default:
+        return 4 * element;
+    }
+}
+
+/* Elements from `first` on, 16 x wide of them. */
+static ALWAYS_INLINE void pv(spn_type type, const attn_work *work, float *const *o,
+                             const float *const *p, size_t first, size_t rows, size_t wide,
+                             size_t begin, size_t end) {
+    size_t half = wide == 1 ? first % 32 : 0;
+    const uint8_t *row = work->v + piece_bytes(type, first) + begin * work->v_row;
+    v16 sum[ATTN_ROWS][4];
+    SPN_UNROLL(8)
+    for (size_t r = 0; r < rows; r++) {
+        SPN_UNROLL(4)
+        for (size_t d = 0; d < wide; d++) sum[r][d] = v_load(o[r] + first + 16 * d);
+    }
+    for (size_t j = begin; j < end; j++, row += work->v_row) {
+        v16 value[4];
+        SPN_UNROLL(4)
+        for (size_t d = 0; d < wide; d++) value[d] = v_piece(type, row, d, half);
+        SPN_UNROLL(8)
+        for (size_t r = 0; r < rows; r++) {
+            v16 weight = v_set1(p[r][j]);
+            SPN_UNROLL(4)
+            for (size_t d = 0; d < wide; d++) sum[r][d] = v_fma(weight, value[d], sum[r][d]);
+        }
+    }
+    SPN_UNROLL(8)
+    for (size_t r = 0; r < rows; r++) {
+        SPN_UNROLL(4)
+        for (size_t d = 0; d < wide; d++) v_store(o[r] + first + 16 * d, sum[r][d]);
+    }
+}
+
+static ALWAYS_INLINE void pv_elements(spn_type type, const attn_work *work, float *const *o,
+                                      const float *const *p, size_t rows, size_t begin,
+                                      size_t end) {
+    size_t i = 0, step = 16 * ATTN_WIDE(rows);
+    for (; step > 16 && i + step <= work->wide_v; i += step)
+        pv(type, work, o, p, i, rows, ATTN_WIDE(rows), begin, end);
+    for (; i < work->wide_v; i += 16) pv(type, work, o, p, i, rows, 1, begin, end);
+}
+
+/* ---- both with the type and the number of rows as constants ---- */
+
+#define WITH_ROWS(rows, call) \
+    switch (rows) {           \
+    case 1:                   \
+        call(1);              \
+        break;                \
+    case 2:                   \
+        call(2);              \
+        break;                \
+    case 3:                   \
+        call(3);              \
+        break;                \
+    case 4:                   \
+        call(4);              \
+        break;                \
+    case 5:                   \
+        call(5);              \
+        break;                \
+    default:                  \
+        call(6);              \
+        break;                \
+    }
+/* Types that are converted while they are loaded meet at most so many rows. */
+#define DIRECT_ROWS 4
+#define WITH_FEW_ROWS(rows, call) \
+    switch (rows) {               \
+    case 1:                       \
+        call(1);                  \
+        break;                    \
+    case 2:                       \
+        call(2);                  \
+        break;                    \
+    case 3:                       \
+        call(3);                  \
+        break;                    \
+    default:                      \
+        call(4);                  \
+        break;                    \
+    }
+
+#define KERNELS(name, with)                                                                  \
+    static void scores_##name(const attn_work *work, const float *const *q, float *const *s, \
+                              size_t rows, size_t begin, size_t end) {                       \
+        with(rows, SCORES_##name)                                                            \
+    }                                                                                        \
+    static void pv_##name(const attn_work *work, float *const *o, const float *const *p,     \
+                          size_t rows, size_t begin, size_t end) {                           \
+        with(rows, PV_##name)                                                                \
+    }
+#define SCORES_f32(n) scores_tiles(SPN_TYPE_F32, work, q, s, n, begin, end)
+#define PV_f32(n) pv_elements(SPN_TYPE_F32, work, o, p, n, begin, end)
+#define SCORES_f16(n) scores_tiles(SPN_TYPE_F16, work, q, s, n, begin, end)
+#define PV_f16(n) pv_elements(SPN_TYPE_F16, work, o, p, n, begin, end)
+#define SCORES_bf16(n) scores_tiles(SPN_TYPE_BF16, work, q, s, n, begin, end)
+#define PV_bf16(n) pv_elements(SPN_TYPE_BF16, work, o, p, n, begin, end)
+#define SCORES_q8_0(n) scores_tiles(SPN_TYPE_Q8_0, work, q, s, n, begin, end)
+#define PV_q8_0(n) pv_elements(SPN_TYPE_Q8_0, work, o, p, n, begin, end)
+#define SCORES_q4_0(n) scores_tiles(SPN_TYPE_Q4_0, work, q, s, n, begin, end)
+#define PV_q4_0(n) pv_elements(SPN_TYPE_Q4_0, work, o, p, n, begin, end)
+KERNELS(f32, WITH_ROWS)
+KERNELS(f16, WITH_FEW_ROWS)
+KERNELS(bf16, WITH_FEW_ROWS)
+KERNELS(q8_0, WITH_FEW_ROWS)
+KERNELS(q4_0, WITH_FEW_ROWS)
+
+static void group_scores(const attn_work *work, const float *const *q, float *const *s, size_t rows,
+                         size_t begin, size_t end) {
+    switch (work->type_k) {
+    case SPN_TYPE_F16:
+        scores_f16(work, q, s, rows, begin, end);
+        break;
+    case SPN_TYPE_BF16:
+        scores_bf16(work, q, s, rows, begin, end);
+        break;
+    case SPN_TYPE_Q8_0:
+        scores_q8_0(work, q, s, rows, begin, end);
+        break;
+    case SPN_TYPE_Q4_0:
+        scores_q4_0(work, q, s, rows, begin, end);
+        break;
+    default:
+        scores_f32(work, q, s, rows, begin, end);
+        break;
+    }
+}
+
+static void group_pv(const attn_work *work, float *const *o, const float *const *p, size_t rows,
+                     size_t begin, size_t end) {
+    switch (work->type_v) {
+    case SPN_TYPE_F16:
+        pv_f16(work, o, p, rows, begin, end);
+        break;
+    case SPN_TYPE_BF16:
+        pv_bf16(work, o, p, rows, begin, end);
+        break;
+    case SPN_TYPE_Q8_0:
+        pv_q8_0(work, o, p, rows, begin, end);
+        break;
+    case SPN_TYPE_Q4_0:
+        pv_q4_0(work, o, p, rows, begin, end);
+        break;
+    default:
+        pv_f32(work, o, p, rows, begin, end);
+        break;
+    }
+}
+
+/* ---- a group of rows ---- */
+
+static void scale_row(float *o, float c, size_t n) {
+    v16 factor = v_set1(c);
+    if (c == 1.0f) return;
+    for (size_t i = 0; i < n; i += 16) v_store(o + i, v_mul(v_load(o + i), factor));
+}
+
+static void attend_group(attn_work *work, const uint32_t *rows, size_t n) {
+    const spn_attn_args *args = work->args;
+    const float *q[ATTN_ROWS], *p[ATTN_ROWS];
+    float *s[ATTN_ROWS], *o[ATTN_ROWS];
+    size_t lo = SPN_KV_BLOCK, hi = 0, begin = 0, end = SPN_KV_BLOCK; /* union, intersection */
+    for (size_t r = 0; r < n; r++) {
+        size_t i = rows[r];
+        q[r] = args->q + i * args->ldq;
+        p[r] = s[r] = work->p + i * SPN_KV_BLOCK;
+        o[r] = work->o + i * work->wide_v;
+        lo = work->lo[i] < lo ? work->lo[i] : lo;
+        hi = work->hi[i] > hi ? work->hi[i] : hi;
+        begin = work->lo[i] > begin ? work->lo[i] : begin;
+        end = work->hi[i] < end ? work->hi[i] : end;
+    }
+    group_scores(work, q, s, n, lo / 16, (hi + 15) / 16);
+    for (size_t r = 0; r < n; r++) scale_row(o[r], softmax_block(work, rows[r]), work->wide_v);
+    if (begin >= end) begin = end = hi; /* nothing in common */
+    for (size_t r = 0; r < n; r++) {
+        size_t own_lo = work->lo[rows[r]], own_hi = work->hi[rows[r]];
+        size_t stop = own_hi < begin ? own_hi : begin;
+        if (own_lo < stop) group_pv(work, &o[r], &p[r], 1, own_lo, stop);
+    }
+    if (begin < end) group_pv(work, o, p, n, begin, end);
+    for (size_t r = 0; r < n; r++) {
+        size_t own_hi = work->hi[rows[r]];
+        if (end < own_hi) group_pv(work, &o[r], &p[r], 1, end, own_hi);
+    }
+}
+
+/* ---- the call ---- */
+
+static attn_work start_work(const spn_attn_args *args) {
+    size_t wide_v = (args->dim_v + 15) / 16 * 16, n = args->n_q;
+    float *at = args->scratch;
+    attn_work work = {.args = args, .wide_v = wide_v};
+    work.k_panel = at, at += SPN_KV_BLOCK * args->dim_k;
+    work.v_panel = at, at += SPN_KV_BLOCK * wide_v;
+    work.p = at, at += SPN_KV_BLOCK * n;
+    work.o = at, at += wide_v * n;
+    work.m = at, at += n;
+    work.l = at, at += n;
+    work.lo = (uint32_t *)(void *)at, at += n;
+    work.hi = (uint32_t *)(void *)at, at += n;
+    work.active = (uint32_t *)(void *)at;
+    memset(work.p, 0, SPN_KV_BLOCK * n * sizeof(float));
+    memset(work.o, 0, wide_v * n * sizeof(float));
+    for (size_t i = 0; i < n; i++) {
+        work.m[i] = args->sink ? args->sink[i] : -INFINITY;
+        work.l[i] = args->sink ? 1.0f : 0.0f;
+    }
+    return work;
+}
+
+/* Who sees what of the block: returns the number of such rows, and the union's ends. */
+static size_t look_at_block(attn_work *work, uint32_t block, size_t *lo, size_t *hi) {
+    const spn_attn_args *args = work->args;
+    uint64_t start = (uint64_t)block * SPN_KV_BLOCK;
+    size_t n = 0;
+    *lo = SPN_KV_BLOCK, *hi = 0;
+    for (uint32_t i = 0; i < args->n_q; i++) {
+        uint64_t first = args->first[i], end = (uint64_t)args->last[i] + 1;
+        if (first < start) first = start;
+        if (end > start + SPN_KV_BLOCK) end = start + SPN_KV_BLOCK;
+        if (first >= end) continue;
+        work->lo[i] = (uint32_t)(first - start);
+        work->hi[i] = (uint32_t)(end - start);
+        *lo = work->lo[i] < *lo ? work->lo[i] : *lo;
+        *hi = work->hi[i] > *hi ? work->hi[i] : *hi;
+        work->active[n++] = i;
+    }
+    return n;
+}
+
+static void finish_row(const attn_work *work, size_t i) {
+    const spn_attn_args *args = work->args;
+    float l = work->l[i], *out = args->out + i * args->ldo, *o = work->o + i * work->wide_v;
+    v16 factor = v_set1(1.0f / l);
+    for (size_t e = 0; e < args->dim_v; e += 16) {
+        v16 y = l == 0.0f ? v_zero() : v_mul(v_load(o + e), factor);
+        v_store_n(out + e, y, args->dim_v - e < 16 ? args->dim_v - e : 16);
+    }
+}
+
+/* Up to how many rows converting while loading pays: half precision costs one operation, so two
+ * groups may do it; the blocked types cost three. */
+static size_t direct_limit(const spn_attn_args *args) {
+    bool blocked = is_blocked(args->type_k) || is_blocked(args->type_v);
+    return blocked ? DIRECT_ROWS : 2 * DIRECT_ROWS;
+}
+
+static void LANES_NAME(attend)(const spn_attn_args *args) {
+    attn_work work = start_work(args);
+    uint32_t first = UINT32_MAX, last = 0;
+    for (size_t i = 0; i < args->n_q; i++) {
+        if (args->first[i] > args->last[i]) continue;
+        first = args->first[i] < first ? args->first[i] : first;
+        last = args->last[i] > last ? args->last[i] : last;
+    }
+    for (uint32_t block = first / SPN_KV_BLOCK; first <= last && block <= last / SPN_KV_BLOCK;
+         block++) {
+        size_t lo, hi, n = look_at_block(&work, block, &lo, &hi);
+        if (n == 0) continue;
+        bool convert = n > direct_limit(args);
+        take_block(&work, (size_t)block * SPN_KV_BLOCK % args->ring, lo, hi, convert);
+        /* Groups of about one size: 8 rows go as 4 and 4, not as 6 and 2. */
+        size_t most = convert ? ATTN_ROWS : DIRECT_ROWS, n_groups = (n + most - 1) / most;
+        size_t size = (n + n_groups - 1) / n_groups;
+        for (size_t r = 0; r < n; r += size)
+            attend_group(&work, work.active + r, n - r < size ? n - r : size);
+    }
+    for (size_t i = 0; i < args->n_q; i++) finish_row(&work, i);
+}
+
+void LANES_NAME(spn_attn_init)(spn_kernels *table) { table->attend = LANES_NAME(attend); }
