@@ -9,9 +9,9 @@ one that prints the logits of llama.cpp's published build (`ORACLE logits MODEL 
 token; `greedy MODEL N IDS`; `embed MODEL IDS`); ORACLE_LIBS names the folder of its libraries. Neither
 is part of this repository: they are needed to make vectors anew, not to test with them.
 
-For quantised models there are two expectations: `reference` is what llama.cpp computes from the file,
-with its own rounding of activations; `exact` is what it computes from the same weights written out as
-f32 by its own decoders, so without any such rounding.
+For quantised models the logits are those that llama.cpp computes from the same weights written out as
+f32 by its own decoders, so without rounding of activations; `rounding` is how far its logits from the
+quantised file itself lie from them, in root mean square over all of them.
 """
 import array
 import ctypes
@@ -148,6 +148,12 @@ def deviation(rows):
     return (sum((x - mean) ** 2 for x in flat) / len(flat)) ** 0.5
 
 
+def distance(a, b):
+    """Root mean square over all logits."""
+    differences = [x - y for row_a, row_b in zip(a, b) for x, y in zip(row_a, row_b)]
+    return (sum(d * d for d in differences) / len(differences)) ** 0.5
+
+
 def likeliest(row):
     return max(range(len(row)), key=lambda i: row[i])
 
@@ -185,8 +191,9 @@ def text_vector(case, oracle, model):
         write_f32(oracle.base, model, as_f32)
         exact = oracle.logits(as_f32, tokens)
         os.remove(as_f32)
-        lines += ["exact %d %s" % (i, numbers(exact[i])) for i in ROWS]
-    return lines + ["reference %d %s" % (i, numbers(rows[i])) for i in ROWS]
+        lines.append("rounding %.7g" % distance(rows, exact))
+        rows = exact
+    return lines + ["row %d %s" % (i, numbers(rows[i])) for i in ROWS]
 
 
 def embedding_vector(oracle, model):
