@@ -126,10 +126,6 @@ static bool is_name_char(const lexer *lx, size_t pos) {
     return c == '_' || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
 }
 
-static bool word_at(const lexer *lx, size_t pos, const char *word) {
-    return at_text(lx, pos, word) && !is_name_char(lx, pos + strlen(word));
-}
-
 /* "{%- raw -%}" at `pos`: *after is where its text begins. */
 static bool raw_begin(const lexer *lx, size_t pos, size_t *after) {
     pos += 2;

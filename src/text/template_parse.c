@@ -76,19 +76,19 @@ spn_status spn_tm_expect(tm_parser *p, const char *op) {
     char quoted[16];
     if (spn_tm_skip_operator(p, op)) return SPN_STATUS_OK;
     snprintf(quoted, sizeof quoted, "'%s'", op);
-    return spn_tm_unexpected(p, quoted);
+    return SPN_TM_UNEXPECTED(p, quoted);
 }
 
 spn_status spn_tm_expect_name(tm_parser *p, const tm_string **out) {
     const tm_token *token = spn_tm_look(p, 0);
-    if (token->kind != TM_T_NAME) return spn_tm_unexpected(p, "a name");
+    if (token->kind != TM_T_NAME) return SPN_TM_UNEXPECTED(p, "a name");
     *out = token->text;
     p->at++;
     return SPN_STATUS_OK;
 }
 
 static spn_status expect_mark(tm_parser *p, tm_token_kind kind, const char *what) {
-    if (spn_tm_look(p, 0)->kind != kind) return spn_tm_unexpected(p, what);
+    if (spn_tm_look(p, 0)->kind != kind) return SPN_TM_UNEXPECTED(p, what);
     p->at++;
     return SPN_STATUS_OK;
 }
@@ -199,7 +199,7 @@ static spn_status parse_if(tm_parser *p, tm_node *node) {
 static spn_status parse_for(tm_parser *p, tm_node *node) {
     node->kind = TM_N_FOR;
     SPN_TRY(spn_tm_parse_target(p, false, "in", &node->a));
-    if (!spn_tm_skip_name(p, "in")) return spn_tm_unexpected(p, "'in'");
+    if (!spn_tm_skip_name(p, "in")) return SPN_TM_UNEXPECTED(p, "'in'");
     SPN_TRY(spn_tm_parse_tuple(p, TM_NO_COND, "recursive", &node->b));
     inner_state outer = begin_inner(p, true);
     if (spn_tm_skip_name(p, "if")) SPN_TRY(spn_tm_parse_expression(p, &node->c));

@@ -25,6 +25,8 @@ bool spn_tm_at_name(const tm_parser *p, const char *name);
 bool spn_tm_skip_operator(tm_parser *p, const char *op);
 bool spn_tm_skip_name(tm_parser *p, const char *name);
 spn_status spn_tm_unexpected(tm_parser *p, const char *expected);
+#define SPN_TM_UNEXPECTED(p, expected) \
+    spn_failed(spn_tm_unexpected((p), (expected)), SPN_STATUS_TEMPLATE)
 spn_status spn_tm_expect(tm_parser *p, const char *op);
 spn_status spn_tm_expect_name(tm_parser *p, const tm_string **out);
 

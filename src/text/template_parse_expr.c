@@ -129,7 +129,7 @@ static spn_status parse_primary(tm_parser *p, tm_node **out) {
     if (spn_tm_at_operator(p, "(")) return parse_parenthesis(p, out);
     if (spn_tm_at_operator(p, "[")) return parse_list(p, out);
     if (spn_tm_at_operator(p, "{")) return parse_dict(p, out);
-    return spn_tm_unexpected(p, "an expression");
+    return SPN_TM_UNEXPECTED(p, "an expression");
 }
 
 /* ---- what follows a primary ---- */
@@ -187,7 +187,7 @@ static spn_status parse_member(tm_parser *p, tm_node *object, tm_node **out) {
         SPN_TRY(new_constant(p, tm_int(token->i), &index));
         return new_with_parts(p, TM_N_ITEM, line, object, index, out);
     }
-    if (token->kind != TM_T_NAME) return spn_tm_unexpected(p, "a name or a number");
+    if (token->kind != TM_T_NAME) return SPN_TM_UNEXPECTED(p, "a name or a number");
     SPN_TRY(new_with_parts(p, TM_N_ATTR, line, object, NULL, out));
     (*out)->text = token->text;
     p->at++;
