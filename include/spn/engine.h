@@ -147,9 +147,9 @@ typedef enum spn_kv_type {
     SPN_KV_TYPE_Q4_0,
 } spn_kv_type;
 
-/* Called on the evaluating thread between batches of a long evaluation, with the tokens of this
- * call done so far and in all. Returning false cancels the call (CANCELLED; what was evaluated
- * stays cached). It must not call the session. */
+/* Called on the evaluating thread before each batch of an evaluation of several tokens, with the
+ * tokens of this call done so far and in all. Returning false cancels the call (CANCELLED; what was
+ * evaluated stays cached). It must not call the session. */
 typedef bool (*spn_progress_fn)(size_t n_done, size_t n_total, void *user);
 
 /* Zero means default for every field; NULL means all defaults. */

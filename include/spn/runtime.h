@@ -85,7 +85,7 @@ SPN_API void spn_runtime_free(spn_runtime *runtime); /* unloads; NULL is fine */
  * and spn_session_create; nothing is loaded then. */
 SPN_API spn_status spn_runtime_load(spn_runtime *runtime, const char *path,
                                     const spn_load_config *config, spn_error *err);
-/* Errors: MODEL_NOT_LOADED. */
+/* Errors: MODEL_NOT_LOADED, BUSY (a stream is running). */
 SPN_API spn_status spn_runtime_unload(spn_runtime *runtime, spn_error *err);
 SPN_API bool spn_runtime_is_loaded(const spn_runtime *runtime);
 /* NULL when nothing is loaded; lives until unload. */
@@ -98,8 +98,8 @@ SPN_API bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_in
  * where the model has one and `raw` is off; else the text itself, continued). On success *response
  * is filled and the caller's. On failure it is untouched; a cancelled generation is a success with
  * what came so far.
- * Errors: MODEL_NOT_LOADED, INVALID_ARGUMENT, TEMPLATE, TOKENIZER, CONTEXT_FULL (the prompt does
- * not fit; both numbers), INFERENCE_FAILED, NO_MEMORY. */
+ * Errors: MODEL_NOT_LOADED, BUSY (a stream is running), INVALID_ARGUMENT, TEMPLATE, TOKENIZER,
+ * CONTEXT_FULL (the prompt does not fit; both numbers), INFERENCE_FAILED, NO_MEMORY. */
 SPN_API spn_status spn_runtime_infer(spn_runtime *runtime, const char *prompt,
                                      const spn_chat_options *options, spn_chat_response *response,
                                      spn_error *err);
@@ -113,9 +113,93 @@ SPN_API spn_status spn_runtime_render(const spn_runtime *runtime, const spn_chat
                                       size_t n_messages, char **text, size_t *n_bytes,
                                       spn_error *err);
 
-/* Ends a running infer or chat within one token, or one batch of a long prompt; without a running
- * one it does nothing. From any thread, also from a signal handler. */
+/* Ends a running infer or chat within one token, and within about 100 ms of a long prompt; without
+ * a running one it does nothing. From any thread, also from a signal handler, but not while the
+ * runtime is unloaded or freed. */
 SPN_API void spn_runtime_cancel(spn_runtime *runtime);
+
+/* ---- streams: the answer from a thread of its own ----
+ *
+ *     spn_runtime_infer_stream(runtime, "Tell me a tale", NULL, &stream, &err);
+ *     do {
+ *         spn_stream_next(stream, -1, &chunk, &err);
+ *         fwrite(chunk.text, 1, chunk.n_bytes, stdout);
+ *     } while (!chunk.is_end);
+ *     spn_stream_free(stream);
+ *
+ * The text waits in a queue of bounded size until it is read: a slow reader slows the generation,
+ * which uses no processor while it waits. Until the stream is freed, the runtime is the stream's:
+ * other calls that generate, load or unload give BUSY. */
+typedef struct spn_stream spn_stream;
+
+/* A piece of the answer: whole UTF-8 characters, never part of a stop sequence. */
+typedef struct spn_stream_chunk {
+    const char *text; /* no NUL at the end; lives until the next call on the stream */
+    size_t n_bytes;
+    bool is_end; /* there is no more; n_bytes is 0 */
+} spn_stream_chunk;
+
+/* As spn_runtime_infer and spn_runtime_chat, but they return when the prompt is ready for
+ * evaluation. Everything in `options` is copied. With options->on_text the pieces go there, on the
+ * stream's thread, and spn_stream_next gives only the end; on_text may call spn_stream_cancel.
+ * Errors: as there, and BUSY, PROCESS (no thread). *stream is the caller's, free with
+ * spn_stream_free. */
+SPN_API spn_status spn_runtime_infer_stream(spn_runtime *runtime, const char *prompt,
+                                            const spn_chat_options *options, spn_stream **stream,
+                                            spn_error *err);
+SPN_API spn_status spn_runtime_chat_stream(spn_runtime *runtime, const spn_chat_message *messages,
+                                           size_t n_messages, const spn_chat_options *options,
+                                           spn_stream **stream, spn_error *err);
+
+/* The text that has come since the last call; waits for some up to `timeout_ms` (-1: for ever, 0:
+ * not at all). Once the end was given, it is given again. One thread at a time.
+ * Errors: TIMEOUT (nothing has come; try again), and, behind all text, the generation's own. */
+SPN_API spn_status spn_stream_next(spn_stream *stream, int32_t timeout_ms, spn_stream_chunk *chunk,
+                                   spn_error *err);
+/* A file descriptor that poll() finds readable while spn_stream_next would not have to wait: for
+ * event loops. It belongs to the stream; do not read from it. -1 where the system has none left,
+ * and on Windows. */
+SPN_API int spn_stream_descriptor(spn_stream *stream);
+/* Ends the generation soon, as spn_runtime_cancel; what came stays readable. From any thread. */
+SPN_API void spn_stream_cancel(spn_stream *stream);
+/* After the end: the counts, times and the whole text. *response is filled and the caller's.
+ * Errors: BUSY (the end has not come), and the generation's own. */
+SPN_API spn_status spn_stream_response(spn_stream *stream, spn_chat_response *response,
+                                       spn_error *err);
+/* Cancels what still runs, waits for its end (about 100 ms at most) and hands the runtime back.
+ * NULL is fine. Not from on_text. */
+SPN_API void spn_stream_free(spn_stream *stream);
+
+/* ---- embeddings ---- */
+
+/* Zero means default for every field; NULL means all defaults. */
+typedef struct spn_embed_options {
+    spn_pooling_type pooling;
+    bool no_normalize; /* leave the length as it is; default: length 1 */
+    bool truncate;     /* cut a text that does not fit; default: CONTEXT_FULL, never silently */
+} spn_embed_options;
+
+/* Start with {0}; free with spn_embedding_response_clear. */
+typedef struct spn_embedding_response {
+    float *embedding; /* [dimension] */
+    uint32_t dimension;
+    uint32_t n_prompt_tokens; /* evaluated */
+    bool truncated;
+    double seconds;
+} spn_embedding_response;
+
+SPN_API void spn_embedding_response_clear(spn_embedding_response *response);
+
+/* The embedding of a text (NUL-terminated), with the tokens that begin and end a text where the
+ * model wants them. Models that were trained with task prefixes ("query: ", "search_document: ")
+ * want them in the text. On success *response is filled and the caller's.
+ * Errors: MODEL_NOT_LOADED, BUSY, INVALID_ARGUMENT, TOKENIZER, CONTEXT_FULL (both numbers),
+ * CANCELLED, INFERENCE_FAILED, NO_MEMORY. */
+SPN_API spn_status spn_runtime_embed(spn_runtime *runtime, const char *text,
+                                     const spn_embed_options *options,
+                                     spn_embedding_response *response, spn_error *err);
+/* Cosine of the angle between two vectors [n]; 0 when one has no length. */
+SPN_API double spn_cosine_similarity(const float *a, const float *b, size_t n);
 
 #ifdef __cplusplus
 }

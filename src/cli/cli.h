@@ -102,6 +102,115 @@ int spn_cli_parse(const spn_cli_page *page, int argc, char **argv, spn_cli_args 
  * distance between two names in bytes, so that a table's column can be searched. */
 const char *spn_cli_closest(const char *word, const char *const *names, size_t n, size_t stride);
 
+/* ---- options of every command that runs a model ---- */
+
+typedef struct spn_cli_engine {
+    int cpu, kv; /* spn_cpu_level, spn_kv_type */
+    uint32_t n_ctx, n_threads, n_batch;
+    bool exact;
+} spn_cli_engine;
+
+#define SPN_CLI_CPU_LEVELS "ref|avx2|avx512|neon|dotprod|i8mm"
+#define SPN_CLI_KV_TYPES "f32|f16|bf16|q8_0|q4_0"
+#define SPN_CLI_CTX_OPTION(engine)                                                            \
+    {                                                                                         \
+        "--ctx", "-c", SPN_OPT_U32, "N", &(engine).n_ctx,                                     \
+            "most tokens to hold (default: what the model was trained for, if memory allows)" \
+    }
+#define SPN_CLI_KV_OPTION(engine)                                     \
+    {                                                                 \
+        "--kv", NULL, SPN_OPT_CHOICE, SPN_CLI_KV_TYPES, &(engine).kv, \
+            "type of the cache's numbers (default f16)"               \
+    }
+#define SPN_CLI_THREADS_OPTION(engine)                                 \
+    {                                                                  \
+        "--threads", "-t", SPN_OPT_U32, "N", &(engine).n_threads,      \
+            "threads to use (default: the cores this process may use)" \
+    }
+#define SPN_CLI_BATCH_OPTION(engine) \
+    { "--batch", "-b", SPN_OPT_U32, "N", &(engine).n_batch, "most tokens a pass (default 512)" }
+#define SPN_CLI_CPU_OPTION(engine)                                        \
+    {                                                                     \
+        "--cpu", NULL, SPN_OPT_CHOICE, SPN_CLI_CPU_LEVELS, &(engine).cpu, \
+            "instruction level (default: the best one here)"              \
+    }
+
+void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config);
+/* Token ids from text, with blanks or commas between them. False: the error is printed. Free with
+ * free(). */
+bool spn_cli_tokens(const char *text, int32_t **tokens, size_t *n_tokens);
+
+/* Sampling as the command line says it; what is not given keeps the library's default. */
+typedef struct spn_cli_sampling {
+    float temperature, top_p, min_p, typical_p, repeat_penalty; /* negative: not given */
+    float presence_penalty, frequency_penalty, dry, mirostat_tau;
+    int32_t top_k; /* INT32_MIN: not given */
+    int32_t repeat_last_n;
+    uint64_t seed;
+    spn_texts bias; /* TOKEN=BIAS */
+} spn_cli_sampling;
+
+#define SPN_CLI_SAMPLING                                                                    \
+    {                                                                                       \
+        .temperature = -1, .top_p = -1, .min_p = -1, .typical_p = -1, .repeat_penalty = -1, \
+        .mirostat_tau = -1, .top_k = INT32_MIN                                              \
+    }
+#define SPN_CLI_SAMPLING_OPTIONS(s)                                                                 \
+    {"--temp",         NULL,                                                                        \
+     SPN_OPT_FLOAT,    "T",                                                                         \
+     &(s).temperature, "how even the choice is; 0: always the likeliest (default 0.8)"},            \
+        {"--top-k", NULL,       SPN_OPT_I32,                                                        \
+         "K",       &(s).top_k, "choose among the K likeliest; 0: all (default 40)"},               \
+        {"--top-p", NULL,       SPN_OPT_FLOAT,                                                      \
+         "P",       &(s).top_p, "... among the likeliest that together reach P (default 0.95)"},    \
+        {"--min-p",     NULL,                                                                       \
+         SPN_OPT_FLOAT, "P",                                                                        \
+         &(s).min_p,    "... among those at least P times as likely as the likeliest (default 0)"}, \
+        {"--typical",    NULL,                                                                      \
+         SPN_OPT_FLOAT,  "P",                                                                       \
+         &(s).typical_p, "... among the most typical that together reach P (default 1: all)"},      \
+        {"--repeat-penalty",  NULL,                                                                 \
+         SPN_OPT_FLOAT,       "R",                                                                  \
+         &(s).repeat_penalty, "makes recent tokens less likely; 1: not (default 1)"},               \
+        {"--presence-penalty",  NULL,                                                               \
+         SPN_OPT_FLOAT,         "R",                                                                \
+         &(s).presence_penalty, "the same, once a token (default 0)"},                              \
+        {"--frequency-penalty",  NULL,                                                              \
+         SPN_OPT_FLOAT,          "R",                                                               \
+         &(s).frequency_penalty, "the same, once an occurrence (default 0)"},                       \
+        {"--repeat-last-n",  NULL,                                                                  \
+         SPN_OPT_I32,        "N",                                                                   \
+         &(s).repeat_last_n, "how many tokens are recent; -1: all (default 64)"},                   \
+        {"--dry", NULL,     SPN_OPT_FLOAT,                                                          \
+         "M",     &(s).dry, "penalty on repeating whole phrases; 0.8 is usual (default 0)"},        \
+        {"--mirostat",                                                                              \
+         NULL,                                                                                      \
+         SPN_OPT_FLOAT,                                                                             \
+         "BITS",                                                                                    \
+         &(s).mirostat_tau,                                                                         \
+         "mirostat 2 with this target instead of --top-k, --top-p, --min-p and --typical"},         \
+        {"--logit-bias", NULL,                                                                      \
+         SPN_OPT_TEXTS,  "ID=BIAS",                                                                 \
+         &(s).bias,      "adds to a token's logit; -inf forbids it; may be given several times"},   \
+    {                                                                                               \
+        "--seed", NULL, SPN_OPT_U64, "S", &(s).seed,                                                \
+            "the same seed gives the same text; 0: a new one each time, told in the statistics"     \
+    }
+
+/* False: the error is printed (a bias that cannot be read). The list of biases, if there is one,
+ * lives in options->bias: free it with free(). */
+bool spn_cli_sampler_options(const char *command, const spn_cli_sampling *sampling,
+                             spn_sampler_options *options);
+
+/* A line on the terminal while a long prompt is read; silent for the first second and where the
+ * standard error is no terminal. Zero-initialise; the first call starts the clock. */
+typedef struct spn_cli_progress {
+    double start;
+    bool shown;
+} spn_cli_progress;
+bool spn_cli_on_progress(size_t n_done, size_t n_total, void *progress); /* an spn_progress_fn */
+void spn_cli_progress_end(spn_cli_progress *progress);                   /* wipes the line */
+
 /* ---- messages ---- */
 
 /* "spn-native: ..." to standard error; returns SPN_EXIT_FAILED. */
@@ -134,6 +243,8 @@ int spn_cli_print_json(struct json_t *value, bool indented);
 /* ---- the terminal (term.c) ---- */
 
 bool spn_term_is_terminal(FILE *stream);
+/* A terminal, and NO_COLOR is not set. */
+bool spn_term_has_colour(FILE *stream);
 /* Binary standard streams, where the system makes a difference. */
 void spn_term_binary(FILE *stream);
 /* Calls `on_interrupt` in the signal handler when Ctrl-C is pressed; NULL restores the default.

@@ -5,6 +5,13 @@
 #include "cli/cli.h"
 
 const spn_command spn_commands[] = {
+#ifdef SPN_HAVE_INFERENCE
+    {"run", "answer a prompt", spn_cmd_run},
+    {"inspect", "show what a model file holds and what running it takes", spn_cmd_inspect},
+    {"bench", "measure a model's speed", spn_cmd_bench},
+    {"logits", "write a model's raw output", spn_cmd_logits},
+    {"tokenize", "turn text into token ids and back", spn_cmd_tokenize},
+#endif
     {"detect-ram", "show this machine's memory and processor", spn_cmd_detect_ram},
     {NULL, NULL, NULL},
 };

@@ -53,6 +53,21 @@ static int option_label(const spn_opt *option, char *label, size_t n_label) {
                     option->value ? option->value : "");
 }
 
+/* A help text from column `indent` on, broken at blanks before column 98. */
+static void print_wrapped(const char *text, int indent) {
+    int column = indent;
+    while (*text != '\0') {
+        int n = (int)strcspn(text, " ");
+        if (column + n > 97 && column > indent) {
+            printf("\n%*s", indent, "");
+            column = indent;
+        }
+        column += printf("%s%.*s", column > indent ? " " : "", n, text);
+        text += n + strspn(text + n, " ");
+    }
+    putchar('\n');
+}
+
 static void print_help(const spn_cli_page *page) {
     char label[96];
     int width = 0;
@@ -67,7 +82,7 @@ static void print_help(const spn_cli_page *page) {
         int n = option_label(&page->options[i], label, sizeof label);
         printf("  %-*s  ", width, label);
         if (n > width) printf("\n  %-*s  ", width, "");
-        printf("%s\n", page->options[i].help);
+        print_wrapped(page->options[i].help, width + 4);
     }
     printf("  %-*s  %s\n", width, "    --help", "print this page");
     if (page->examples) printf("\nExamples:\n%s", page->examples);
@@ -174,6 +189,7 @@ static int unknown_option(const spn_cli_page *page, const char *word, size_t n_w
     const char *closest = page->n_options ? spn_cli_closest(name, &page->options[0].name,
                                                             page->n_options, sizeof(spn_opt))
                                           : NULL;
+    if (distance(name, "--help") <= 2) closest = "--help";
     if (closest == NULL) return spn_cli_usage(page->name, "there is no option %s", name);
     return spn_cli_usage(page->name, "there is no option %s; did you mean %s?", name, closest);
 }

@@ -2,6 +2,7 @@
  *
  * The one file of the command with names that are not in the C standard. */
 #include <signal.h>
+#include <stdlib.h>
 #include <time.h>
 #ifdef _WIN32
 #include <fcntl.h>
@@ -15,6 +16,11 @@
 #include "cli/cli.h"
 
 bool spn_term_is_terminal(FILE *stream) { return isatty(fileno(stream)) != 0; }
+
+bool spn_term_has_colour(FILE *stream) {
+    const char *no = getenv("NO_COLOR");
+    return (no == NULL || no[0] == '\0') && spn_term_is_terminal(stream);
+}
 
 void spn_term_binary(FILE *stream) {
 #ifdef _WIN32

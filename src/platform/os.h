@@ -66,6 +66,15 @@ bool spn_cond_wait_for(spn_cond *cond, spn_mutex *mutex, uint64_t timeout_ns);
 void spn_cond_signal(spn_cond *cond);
 void spn_cond_broadcast(spn_cond *cond);
 
+/* A descriptor that poll() and select() find readable while the event is set. One thread at a time
+ * (set and clear under a lock); the descriptor may be polled by any. */
+typedef struct spn_event spn_event;
+spn_event *spn_event_create(void); /* NULL: no memory, no descriptor, or no such thing here */
+void spn_event_free(spn_event *event);
+int spn_event_descriptor(const spn_event *event);
+void spn_event_set(spn_event *event);
+void spn_event_clear(spn_event *event);
+
 /* ---- processor ---- */
 
 uint32_t spn_cpu_usable(void); /* as spn_cpu_info.n_usable, cheap enough to call often */

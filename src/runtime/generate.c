@@ -166,7 +166,8 @@ static spn_status run(generation *gen, spn_chat_response *result, spn_error *err
 
 /* ---- entry ---- */
 
-static spn_status check_stops(const spn_chat_options *options, spn_error *err) {
+spn_status spn_chat_options_check(const spn_chat_options *options, spn_error *err) {
+    if (options == NULL) return SPN_STATUS_OK;
     if (options->n_stop > 0 && options->stop == NULL)
         return SPN_FAIL(err, INVALID_ARGUMENT, "the list of stop sequences is NULL");
     for (size_t i = 0; i < options->n_stop; i++)
@@ -198,7 +199,7 @@ spn_status spn_generate(spn_runtime *runtime, const int32_t *prompt, size_t n_pr
     spn_status status = SPN_STATUS_OK;
     spn_chat_response result = {.n_prompt_tokens = (uint32_t)n_prompt};
     generation gen = {.runtime = runtime, .options = options ? options : &defaults};
-    SPN_TRY(check_stops(gen.options, err));
+    SPN_TRY(spn_chat_options_check(gen.options, err));
     gen.session = atomic_load(&runtime->session);
     gen.at_start = new_text || holds_no_text(runtime->tokenizer, prompt, n_prompt);
     SPN_TRY_GOTO(begin(&gen, prompt, n_prompt, err));

@@ -1,7 +1,7 @@
 /* runtime.c - load a model, ask it, unload it. SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
-#include "gguf/gguf.h"
+#include "runtime/model.h"
 #include "runtime/runtime_internal.h"
 
 const char *spn_finish_reason_name(spn_finish_reason reason) {
@@ -29,6 +29,7 @@ spn_status spn_runtime_create(spn_runtime **out, spn_error *err) {
     if (runtime == NULL) return SPN_NO_MEMORY(err, "a runtime");
     atomic_init(&runtime->session, NULL);
     atomic_init(&runtime->cancelled, false);
+    atomic_init(&runtime->busy, false);
     *out = runtime;
     return SPN_STATUS_OK;
 }
@@ -54,22 +55,32 @@ void spn_runtime_free(spn_runtime *runtime) {
     spn_free(runtime);
 }
 
+/* ---- one user at a time ---- */
+
+spn_status spn_runtime_take(spn_runtime *runtime, bool wants_model, spn_error *err) {
+    if (atomic_exchange(&runtime->busy, true))
+        return SPN_FAIL(err, BUSY,
+                        "the runtime is busy; free its stream first, or use another "
+                        "runtime");
+    if (wants_model && runtime->model == NULL) {
+        atomic_store(&runtime->busy, false);
+        return SPN_FAIL(err, MODEL_NOT_LOADED, "no model is loaded; call spn_runtime_load first");
+    }
+    atomic_store(&runtime->cancelled, false);
+    return SPN_STATUS_OK;
+}
+
+void spn_runtime_release(spn_runtime *runtime) { atomic_store(&runtime->busy, false); }
+
 /* ---- loading ---- */
 
-static spn_status parse_template(spn_runtime *runtime, const char *path, const char *own,
-                                 spn_error *err) {
-    spn_status status = SPN_STATUS_OK;
-    spn_gguf *gguf = NULL;
+static spn_status parse_template(spn_runtime *runtime, const char *own, spn_error *err) {
     spn_gguf_str source = {own, own ? strlen(own) : 0};
-    if (own == NULL) {
-        SPN_TRY(spn_gguf_open(&gguf, path, err));
-        SPN_TRY_GOTO(spn_gguf_get_str(gguf, "tokenizer.chat_template", false, &source, err));
-    }
-    if (source.data != NULL)
-        SPN_TRY_GOTO(spn_template_parse(&runtime->chat_template, source.data, source.len, err));
-done:
-    spn_gguf_close(gguf);
-    return status;
+    if (own == NULL)
+        SPN_TRY(
+            spn_gguf_get_str(runtime->model->gguf, "tokenizer.chat_template", false, &source, err));
+    if (source.data == NULL) return SPN_STATUS_OK;
+    return spn_template_parse(&runtime->chat_template, source.data, source.len, err);
 }
 
 /* The text of a special token; "" where the model has none. */
@@ -98,10 +109,13 @@ static spn_status load(spn_runtime *runtime, const char *path, const spn_load_co
     spn_session *session = NULL;
     SPN_TRY(spn_model_open(&runtime->model, path, &config->model, err));
     runtime->tokenizer = spn_model_tokenizer(runtime->model);
+    if (runtime->tokenizer == NULL)
+        return SPN_FAIL(err, TOKENIZER, "%s holds no vocabulary: nothing can be asked in text",
+                        path);
     const spn_token_specials *specials = spn_tokenizer_specials(runtime->tokenizer);
     SPN_TRY(token_text(runtime->tokenizer, specials->bos, &runtime->bos_text, err));
     SPN_TRY(token_text(runtime->tokenizer, specials->eos, &runtime->eos_text, err));
-    SPN_TRY(parse_template(runtime, path, config->chat_template, err));
+    SPN_TRY(parse_template(runtime, config->chat_template, err));
     runtime->progress = options.progress;
     runtime->progress_user = options.progress_user;
     options.progress = on_progress;
@@ -114,22 +128,24 @@ static spn_status load(spn_runtime *runtime, const char *path, const spn_load_co
 spn_status spn_runtime_load(spn_runtime *runtime, const char *path, const spn_load_config *config,
                             spn_error *err) {
     static const spn_load_config defaults = {0};
-    if (runtime->model != NULL)
-        return SPN_FAIL(err, ALREADY_LOADED, "cannot load %s: a model is loaded; unload it first",
-                        path);
-    spn_status status = load(runtime, path, config ? config : &defaults, err);
-    if (status != SPN_STATUS_OK) drop(runtime);
+    if (path == NULL) return SPN_FAIL(err, INVALID_ARGUMENT, "the model's path is NULL");
+    SPN_TRY(spn_runtime_take(runtime, false, err));
+    spn_status status;
+    if (runtime->model != NULL) {
+        status = SPN_FAIL(err, ALREADY_LOADED, "cannot load %s: a model is loaded; unload it first",
+                          path);
+    } else {
+        status = load(runtime, path, config ? config : &defaults, err);
+        if (status != SPN_STATUS_OK) drop(runtime);
+    }
+    spn_runtime_release(runtime);
     return status;
 }
 
-static spn_status check_loaded(const spn_runtime *runtime, spn_error *err) {
-    if (runtime->model != NULL) return SPN_STATUS_OK;
-    return SPN_FAIL(err, MODEL_NOT_LOADED, "no model is loaded; call spn_runtime_load first");
-}
-
 spn_status spn_runtime_unload(spn_runtime *runtime, spn_error *err) {
-    SPN_TRY(check_loaded(runtime, err));
+    SPN_TRY(spn_runtime_take(runtime, true, err));
     drop(runtime);
+    spn_runtime_release(runtime);
     return SPN_STATUS_OK;
 }
 
@@ -151,52 +167,101 @@ bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out)
 
 /* ---- asking ---- */
 
-static spn_status answer(spn_runtime *runtime, const char *text, size_t n_bytes, bool new_text,
-                         const spn_chat_options *options, spn_chat_response *response,
-                         spn_error *err) {
-    int32_t *tokens = NULL;
-    size_t n_tokens = 0;
-    SPN_TRY(spn_prompt_encode(runtime, text, n_bytes, &tokens, &n_tokens, err));
-    spn_status status = spn_generate(runtime, tokens, n_tokens, new_text, options, response, err);
-    spn_free(tokens);
+/* What a call asks for: a prompt or messages. */
+typedef struct question {
+    const char *prompt; /* NULL: the messages */
+    const spn_chat_message *messages;
+    size_t n_messages;
+    const spn_chat_options *options;
+} question;
+
+/* What the model is to continue. */
+typedef struct prepared {
+    int32_t *tokens;
+    size_t n_tokens;
+    bool new_text;
+} prepared;
+
+static spn_status prepare(const spn_runtime *runtime, const question *q, prepared *out,
+                          spn_error *err) {
+    const spn_chat_message message = {"user", q->prompt};
+    bool is_raw = q->options != NULL && q->options->raw;
+    if (q->prompt != NULL && (is_raw || runtime->chat_template == NULL)) {
+        out->new_text = false;
+        return spn_prompt_encode(runtime, q->prompt, strlen(q->prompt), &out->tokens,
+                                 &out->n_tokens, err);
+    }
+    char *text = NULL;
+    size_t n_bytes = 0;
+    if (q->prompt != NULL)
+        SPN_TRY(spn_prompt_render(runtime, &message, 1, true, &text, &n_bytes, err));
+    else
+        SPN_TRY(spn_prompt_render(runtime, q->messages, q->n_messages, true, &text, &n_bytes, err));
+    out->new_text = true;
+    spn_status status =
+        spn_prompt_encode(runtime, text, n_bytes, &out->tokens, &out->n_tokens, err);
+    spn_free(text);
     return status;
 }
 
-static spn_status chat(spn_runtime *runtime, const spn_chat_message *messages, size_t n_messages,
-                       const spn_chat_options *options, spn_chat_response *response,
-                       spn_error *err) {
-    char *text = NULL;
-    size_t n_bytes = 0;
-    SPN_TRY(spn_prompt_render(runtime, messages, n_messages, true, &text, &n_bytes, err));
-    spn_status status = answer(runtime, text, n_bytes, true, options, response, err);
-    spn_free(text);
+static spn_status answer(spn_runtime *runtime, const question *q, spn_chat_response *response,
+                         spn_error *err) {
+    prepared p = {0};
+    SPN_TRY(spn_runtime_take(runtime, true, err));
+    spn_status status = prepare(runtime, q, &p, err);
+    if (status == SPN_STATUS_OK)
+        status = spn_generate(runtime, p.tokens, p.n_tokens, p.new_text, q->options, response, err);
+    spn_free(p.tokens);
+    spn_runtime_release(runtime);
+    return status;
+}
+
+static spn_status start(spn_runtime *runtime, const question *q, spn_stream **stream,
+                        spn_error *err) {
+    prepared p = {0};
+    SPN_TRY(spn_runtime_take(runtime, true, err));
+    spn_status status = prepare(runtime, q, &p, err);
+    if (status == SPN_STATUS_OK)
+        status =
+            spn_stream_start(runtime, p.tokens, p.n_tokens, p.new_text, q->options, stream, err);
+    if (status != SPN_STATUS_OK) spn_runtime_release(runtime);
     return status;
 }
 
 spn_status spn_runtime_infer(spn_runtime *runtime, const char *prompt,
                              const spn_chat_options *options, spn_chat_response *response,
                              spn_error *err) {
-    SPN_TRY(check_loaded(runtime, err));
+    const question q = {.prompt = prompt, .options = options};
     if (prompt == NULL) return SPN_FAIL(err, INVALID_ARGUMENT, "the prompt is NULL");
-    atomic_store(&runtime->cancelled, false);
-    if (runtime->chat_template != NULL && (options == NULL || !options->raw)) {
-        const spn_chat_message message = {"user", prompt};
-        return chat(runtime, &message, 1, options, response, err);
-    }
-    return answer(runtime, prompt, strlen(prompt), false, options, response, err);
+    return answer(runtime, &q, response, err);
 }
 
 spn_status spn_runtime_chat(spn_runtime *runtime, const spn_chat_message *messages,
                             size_t n_messages, const spn_chat_options *options,
                             spn_chat_response *response, spn_error *err) {
-    SPN_TRY(check_loaded(runtime, err));
-    atomic_store(&runtime->cancelled, false);
-    return chat(runtime, messages, n_messages, options, response, err);
+    const question q = {.messages = messages, .n_messages = n_messages, .options = options};
+    return answer(runtime, &q, response, err);
+}
+
+spn_status spn_runtime_infer_stream(spn_runtime *runtime, const char *prompt,
+                                    const spn_chat_options *options, spn_stream **stream,
+                                    spn_error *err) {
+    const question q = {.prompt = prompt, .options = options};
+    if (prompt == NULL) return SPN_FAIL(err, INVALID_ARGUMENT, "the prompt is NULL");
+    return start(runtime, &q, stream, err);
+}
+
+spn_status spn_runtime_chat_stream(spn_runtime *runtime, const spn_chat_message *messages,
+                                   size_t n_messages, const spn_chat_options *options,
+                                   spn_stream **stream, spn_error *err) {
+    const question q = {.messages = messages, .n_messages = n_messages, .options = options};
+    return start(runtime, &q, stream, err);
 }
 
 spn_status spn_runtime_render(const spn_runtime *runtime, const spn_chat_message *messages,
                               size_t n_messages, char **text, size_t *n_bytes, spn_error *err) {
-    SPN_TRY(check_loaded(runtime, err));
+    if (runtime->model == NULL)
+        return SPN_FAIL(err, MODEL_NOT_LOADED, "no model is loaded; call spn_runtime_load first");
     return spn_prompt_render(runtime, messages, n_messages, true, text, n_bytes, err);
 }
 

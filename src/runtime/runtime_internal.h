@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * runtime.c owns life and loading, prompt.c turns messages into tokens, generate.c turns tokens
- * into text. */
+ * into text, stream.c does that on a thread, embed.c turns text into vectors. */
 #ifndef SPN_RUNTIME_INTERNAL_H
 #define SPN_RUNTIME_INTERNAL_H
 
@@ -24,7 +24,13 @@ struct spn_runtime {
     int32_t *breakers; /* [n_breakers] of DRY, made when first needed */
     size_t n_breakers;
     atomic_bool cancelled; /* since the running generation began */
+    atomic_bool busy;      /* a call or a stream is using the model */
 };
+
+/* Takes the runtime for one call or stream, and clears an old cancel. Errors: BUSY; with
+ * `wants_model` also MODEL_NOT_LOADED. */
+spn_status spn_runtime_take(spn_runtime *runtime, bool wants_model, spn_error *err);
+void spn_runtime_release(spn_runtime *runtime);
 
 /* ---- prompt.c ---- */
 
@@ -39,10 +45,19 @@ spn_status spn_prompt_encode(const spn_runtime *runtime, const char *text, size_
 
 /* ---- generate.c ---- */
 
+/* Errors: INVALID_ARGUMENT (a stop sequence that is empty). NULL is fine. */
+spn_status spn_chat_options_check(const spn_chat_options *options, spn_error *err);
+
 /* Generates behind the prompt's tokens. `new_text`: the answer is a text of its own, not the
  * prompt's continuation. */
 spn_status spn_generate(spn_runtime *runtime, const int32_t *prompt, size_t n_prompt, bool new_text,
                         const spn_chat_options *options, spn_chat_response *response,
                         spn_error *err);
+
+/* ---- stream.c ---- */
+
+/* Takes `prompt` in any case, and the taken runtime on success. */
+spn_status spn_stream_start(spn_runtime *runtime, int32_t *prompt, size_t n_prompt, bool new_text,
+                            const spn_chat_options *options, spn_stream **out, spn_error *err);
 
 #endif

@@ -137,8 +137,12 @@ static spn_status check_options(const spn_sampler_options *opt, uint32_t n_vocab
 
 /* ---- life ---- */
 
+/* Below 2^53, so that it survives in JSON, whose numbers are doubles to many readers. */
 static spn_status draw_seed(uint64_t *seed, spn_error *err) {
-    while (*seed == 0) SPN_TRY(spn_random_bytes(seed, sizeof *seed, err));
+    while (*seed == 0) {
+        SPN_TRY(spn_random_bytes(seed, sizeof *seed, err));
+        *seed >>= 11;
+    }
     return SPN_STATUS_OK;
 }
 

@@ -226,6 +226,10 @@ static spn_status evaluate(spn_session *session, const int32_t *tokens, size_t n
     while (session->n_cached < n_tokens) {
         size_t first = session->n_cached;
         size_t n = spn_min_size(n_tokens - first, session->size.n_batch);
+        const spn_session_options *options = &session->options;
+        if (options->progress != NULL && n_tokens - start > 1 &&
+            !options->progress(first - start, n_tokens - start, options->progress_user))
+            return SPN_FAIL(err, CANCELLED, "the evaluation was cancelled");
         spn_status status = evaluate_batch(session, first, n, wanted, err);
         if (status != SPN_STATUS_OK) {
             /* A pass that stopped midway has moved recurrent states: they start afresh. */
@@ -234,10 +238,6 @@ static spn_status evaluate(spn_session *session, const int32_t *tokens, size_t n
             return status;
         }
         session->n_cached += (uint32_t)n;
-        const spn_session_options *options = &session->options;
-        if (options->progress != NULL && session->n_cached < n_tokens &&
-            !options->progress(session->n_cached - start, n_tokens - start, options->progress_user))
-            return SPN_FAIL(err, CANCELLED, "the evaluation was cancelled");
     }
     return SPN_STATUS_OK;
 }

@@ -1,0 +1,226 @@
+/* cmd_run.c - answer one prompt. SPDX-License-Identifier: Apache-2.0
+ *
+ * Only generated text goes to the standard output, as it comes. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+enum { STATS_TEXT = 1, STATS_JSON, STATS_NONE };
+
+typedef struct run_options {
+    spn_cli_engine engine;
+    spn_cli_sampling sampling;
+    spn_texts stop;
+    uint32_t max_tokens;
+    const char *system;
+    bool raw;
+    bool ignore_end;
+    int stats;
+} run_options;
+
+/* What the callbacks see. */
+typedef struct run_state {
+    spn_runtime *runtime;
+    spn_cli_progress progress;
+    double load_s;
+    char last; /* character printed */
+    bool write_failed;
+} run_state;
+
+static spn_runtime *interrupted; /* for the signal handler, which gets no argument */
+static void on_interrupt(void) { spn_runtime_cancel(interrupted); }
+
+static bool on_text(const char *text, size_t n_bytes, void *user) {
+    run_state *state = user;
+    spn_cli_progress_end(&state->progress);
+    state->write_failed = fwrite(text, 1, n_bytes, stdout) != n_bytes || fflush(stdout) != 0;
+    state->last = text[n_bytes - 1];
+    return !state->write_failed;
+}
+
+/* ---- statistics ---- */
+
+static double rate(double n, double s) { return s > 0 ? n / s : 0; }
+
+static void print_stats_text(const run_state *state, const spn_chat_response *r,
+                             const spn_session_info *info) {
+    char memory[16];
+    uint32_t n_prompt = r->n_prompt_tokens - r->n_cached_tokens;
+    uint64_t n_bytes =
+        spn_runtime_model_info(state->runtime)->file_bytes + info->kv_bytes + info->scratch_bytes;
+    bool dim = spn_term_has_colour(stderr);
+    fprintf(stderr,
+            "%sload %.2f s; prompt %u tokens, %.1f tok/s; generated %u tokens, %.1f tok/s; "
+            "context %u of %u; memory %s; seed %llu; end: %s%s\n",
+            dim ? "\033[2m" : "", state->load_s, r->n_prompt_tokens, rate(n_prompt, r->prompt_s),
+            r->n_completion_tokens, rate(r->n_completion_tokens, r->generation_s),
+            r->n_prompt_tokens + r->n_completion_tokens, r->n_ctx, spn_cli_bytes(n_bytes, memory),
+            (unsigned long long)r->seed, spn_finish_reason_name(r->finish_reason),
+            dim ? "\033[0m" : "");
+}
+
+static void print_stats_json(const run_state *state, const spn_chat_response *r,
+                             const spn_session_info *info) {
+    uint32_t n_prompt = r->n_prompt_tokens - r->n_cached_tokens;
+    json_t *stats = json_pack(
+        "{s:f, s:i, s:i, s:f, s:f, s:i, s:f, s:f, s:i, s:i, s:s, s:I, s:s, s:i, s:I, s:I, s:I}",
+        "load_s", state->load_s, "prompt_tokens", (int)r->n_prompt_tokens, "cached_tokens",
+        (int)r->n_cached_tokens, "prompt_s", r->prompt_s, "prompt_tok_s",
+        rate(n_prompt, r->prompt_s), "completion_tokens", (int)r->n_completion_tokens,
+        "generation_s", r->generation_s, "gen_tok_s", rate(r->n_completion_tokens, r->generation_s),
+        "context_used", (int)(r->n_prompt_tokens + r->n_completion_tokens), "n_ctx", (int)r->n_ctx,
+        "finish_reason", spn_finish_reason_name(r->finish_reason), "seed", (json_int_t)r->seed,
+        "cpu_level", spn_cpu_level_name(info->cpu_level), "threads", (int)info->n_threads,
+        "weights_bytes", (json_int_t)spn_runtime_model_info(state->runtime)->file_bytes, "kv_bytes",
+        (json_int_t)info->kv_bytes, "scratch_bytes", (json_int_t)info->scratch_bytes);
+    if (stats == NULL) return;
+    json_dumpf(stats, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    fputc('\n', stderr);
+    json_decref(stats);
+}
+
+static void print_stats(const run_state *state, const spn_chat_response *response, int kind) {
+    spn_session_info info = {0};
+    spn_runtime_session_info(state->runtime, &info);
+    if (kind == STATS_JSON) print_stats_json(state, response, &info);
+    if (kind == STATS_TEXT) print_stats_text(state, response, &info);
+}
+
+/* ---- asking ---- */
+
+static spn_status ask(const run_state *state, const run_options *opt, const char *prompt,
+                      const spn_chat_options *options, spn_chat_response *response,
+                      spn_error *err) {
+    const spn_chat_message messages[] = {{"system", opt->system}, {"user", prompt}};
+    if (opt->system != NULL)
+        return spn_runtime_chat(state->runtime, messages, 2, options, response, err);
+    return spn_runtime_infer(state->runtime, prompt, options, response, err);
+}
+
+static int answer(run_state *state, const run_options *opt, const char *prompt) {
+    spn_error err = {0};
+    spn_chat_response response = {0};
+    spn_chat_options options = {
+        .max_tokens = opt->max_tokens,
+        .stop = opt->stop.items,
+        .n_stop = opt->stop.n,
+        .raw = opt->raw,
+        .ignore_end = opt->ignore_end,
+        .on_text = on_text,
+        .on_text_user = state,
+    };
+    if (!spn_cli_sampler_options("run", &opt->sampling, &options.sampler)) return SPN_EXIT_USAGE;
+    interrupted = state->runtime;
+    spn_term_on_interrupt(on_interrupt);
+    spn_status status = ask(state, opt, prompt, &options, &response, &err);
+    spn_term_on_interrupt(NULL);
+    spn_cli_progress_end(&state->progress);
+    free((void *)(uintptr_t)options.sampler.bias);
+    if (status != SPN_STATUS_OK) return spn_cli_error(&err);
+    /* The shell's prompt wants a fresh line; a file wants the text alone. */
+    if (state->last != '\n' && state->last != '\0' && spn_term_is_terminal(stdout)) puts("");
+    fflush(stdout);
+    print_stats(state, &response, opt->stats);
+    spn_chat_response_clear(&response);
+    return state->write_failed ? spn_cli_fail("cannot write the output") : SPN_EXIT_OK;
+}
+
+static int load_and_answer(const run_options *opt, const char *model, const char *prompt) {
+    char path[4096];
+    spn_load_config config;
+    spn_error err = {0};
+    run_state state = {0};
+    if (!spn_cli_model_path(model, path, sizeof path)) return SPN_EXIT_FAILED;
+    if (spn_runtime_create(&state.runtime, &err) != SPN_STATUS_OK) return spn_cli_error(&err);
+    spn_cli_load_config(&opt->engine, &config);
+    config.session.progress = spn_cli_on_progress;
+    config.session.progress_user = &state.progress;
+    double start = spn_term_seconds();
+    int code = SPN_EXIT_OK;
+    if (spn_runtime_load(state.runtime, path, &config, &err) != SPN_STATUS_OK)
+        code = spn_cli_error(&err);
+    state.load_s = spn_term_seconds() - start;
+    if (code == SPN_EXIT_OK && prompt[0] == '\0' && !opt->raw && spn_term_is_terminal(stdin) &&
+        spn_runtime_model_info(state.runtime)->has_chat_template)
+        code = spn_cli_usage("run", "a prompt is missing; spn-native chat MODEL is a conversation");
+    if (code == SPN_EXIT_OK) code = answer(&state, opt, prompt);
+    spn_runtime_free(state.runtime);
+    return code;
+}
+
+/* The prompt given, or the standard input's for - and a pipe. */
+static char *read_prompt(const spn_cli_args *args, bool raw) {
+    const char *given = args->n > 1 ? args->items[1] : NULL;
+    size_t n_bytes = 0;
+    bool from_stdin = given != NULL ? strcmp(given, "-") == 0 : !spn_term_is_terminal(stdin);
+    if (!from_stdin) {
+        char *copy = malloc(strlen(given != NULL ? given : "") + 1);
+        if (copy == NULL)
+            spn_cli_fail("cannot keep the prompt: no memory");
+        else
+            strcpy(copy, given != NULL ? given : "");
+        return copy;
+    }
+    char *text = spn_cli_read_all(stdin, "the standard input", &n_bytes);
+    if (text == NULL) return NULL;
+    if (memchr(text, '\0', n_bytes) != NULL) {
+        spn_cli_fail("cannot use the prompt: it holds a NUL byte");
+        free(text);
+        return NULL;
+    }
+    if (!raw && n_bytes > 0 && text[n_bytes - 1] == '\n') text[n_bytes - 1] = '\0';
+    return text;
+}
+
+int spn_cmd_run(int argc, char **argv) {
+    run_options opt = {.sampling = SPN_CLI_SAMPLING, .stats = STATS_TEXT};
+    const spn_opt options[] = {
+        {"--max-tokens", "-n", SPN_OPT_U32, "N", &opt.max_tokens,
+         "most tokens to generate (default: as many as the context holds)"},
+        {"--system", NULL, SPN_OPT_TEXT, "TEXT", &opt.system, "a system message before the prompt"},
+        {"--stop", NULL, SPN_OPT_TEXTS, "TEXT", &opt.stop,
+         "end the answer before this text; may be given several times"},
+        {"--raw", NULL, SPN_OPT_FLAG, NULL, &opt.raw,
+         "continue the prompt as it is, without the model's chat template"},
+        {"--ignore-end", NULL, SPN_OPT_FLAG, NULL, &opt.ignore_end,
+         "go on where the model would end its text"},
+        SPN_CLI_SAMPLING_OPTIONS(opt.sampling),
+        SPN_CLI_CTX_OPTION(opt.engine),
+        SPN_CLI_KV_OPTION(opt.engine),
+        SPN_CLI_BATCH_OPTION(opt.engine),
+        SPN_CLI_THREADS_OPTION(opt.engine),
+        SPN_CLI_CPU_OPTION(opt.engine),
+        {"--stats", NULL, SPN_OPT_CHOICE, "text|json|none", &opt.stats,
+         "statistics on the standard error (default text)"},
+    };
+    const spn_cli_page page = {
+        .name = "run",
+        .usage = "MODEL [PROMPT]",
+        .about =
+            "Answers PROMPT, or what comes from the standard input where PROMPT is - or missing.\n"
+            "Only the generated text goes to the standard output, as it comes. Ctrl-C ends the\n"
+            "answer and keeps what came. MODEL is a GGUF file or the word demo.\n",
+        .examples = "  spn-native run demo \"Once upon a time\"\n"
+                    "  spn-native run demo \"The fox\" -n 50 --temp 0       # the likeliest text\n"
+                    "  spn-native run model.gguf --system \"Answer in French.\" \"What is rain?\"\n"
+                    "  git diff | spn-native run model.gguf - --ctx 16384 > review.txt\n",
+        .options = options,
+        .n_options = sizeof options / sizeof options[0],
+        .n_args_min = 1,
+        .n_args_max = 2,
+    };
+    spn_cli_args args;
+    int code = spn_cli_parse(&page, argc, argv, &args);
+    if (code < 0 && opt.raw && opt.system != NULL)
+        code = spn_cli_usage(page.name, "--system needs the chat template that --raw leaves out");
+    if (code < 0) {
+        char *prompt = read_prompt(&args, opt.raw);
+        code = prompt != NULL ? load_and_answer(&opt, args.items[0], prompt) : SPN_EXIT_FAILED;
+        free(prompt);
+    }
+    free((void *)opt.stop.items);
+    free((void *)opt.sampling.bias.items);
+    return code;
+}
