@@ -20,32 +20,38 @@ void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config) 
     config->session.type_k = config->session.type_v = (spn_kv_type)engine->kv;
 }
 
+static const char *skip_blanks(const char *at) { return at + strspn(at, " \t\r\n"); }
+
+/* Reads one id and what parts it from the next. NULL: there is none at `at`. */
+static const char *read_token(const char *at, int32_t *token) {
+    char *end;
+    errno = 0;
+    long long id = strtoll(at, &end, 10);
+    if (end == at || errno != 0 || id < 0 || id > INT32_MAX) return NULL;
+    const char *next = skip_blanks(end);
+    bool comma = *next == ',';
+    if (comma) next = skip_blanks(next + 1);
+    if (comma && *next == '\0') return NULL;
+    if (!comma && next == end && *next != '\0') return NULL;
+    *token = (int32_t)id;
+    return next;
+}
+
 bool spn_cli_tokens(const char *text, int32_t **tokens, size_t *n_tokens) {
-    size_t cap = 64, n = 0;
+    size_t cap = strlen(text) / 2 + 1, n = 0; /* an id and its blank are two characters */
     int32_t *found = malloc(cap * sizeof *found);
-    for (const char *at = text; found != NULL;) {
-        at += strspn(at, " \t\r\n,[]");
-        if (*at == '\0') break;
-        char *end;
-        errno = 0;
-        long long id = strtoll(at, &end, 10);
-        if (end == at || errno != 0 || id < 0 || id > INT32_MAX ||
-            (*end != '\0' && strchr(" \t\r\n,[]", *end) == NULL)) {
-            spn_cli_fail("cannot read token ids: '%.20s' is none", at);
-            free(found);
-            return false;
-        }
-        if (n == cap) {
-            int32_t *larger = realloc(found, (cap *= 2) * sizeof *found);
-            if (larger == NULL) free(found);
-            found = larger;
-        }
-        if (found != NULL) found[n++] = (int32_t)id;
-        at = end;
-    }
     if (found == NULL) {
         spn_cli_fail("cannot read token ids: no memory");
         return false;
+    }
+    for (const char *at = skip_blanks(text); *at != '\0';) {
+        const char *next = read_token(at, &found[n++]);
+        if (next == NULL) {
+            spn_cli_fail("cannot read token ids: '%.20s' does not begin with one", at);
+            free(found);
+            return false;
+        }
+        at = next;
     }
     *tokens = found;
     *n_tokens = n;
