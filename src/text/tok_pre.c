@@ -14,6 +14,7 @@
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "text/tok_internal.h"
@@ -299,11 +300,13 @@ struct spn_tok_pre {
     size_t n_steps;
     step steps[MAX_STEPS];
     pcre2_general_context *memory;
+    atomic_bool lacked_memory; /* an allocation of PCRE2's failed */
 };
 
 static void *pcre2_alloc(size_t n_bytes, void *user) {
-    (void)user;
-    return spn_alloc(n_bytes);
+    void *block = spn_alloc(n_bytes);
+    if (block == NULL) atomic_store(&((spn_tok_pre *)user)->lacked_memory, true);
+    return block;
 }
 
 static void pcre2_release(void *block, void *user) {
@@ -326,7 +329,10 @@ static spn_status compile(spn_tok_pre *pre, pcre2_compile_context *context, cons
         return SPN_FAIL(err, TOKENIZER, "PCRE2 refuses a pre-tokenizer pattern: error %d at %zu",
                         code, at);
     pre->n_steps++;
+    /* Where the system allows no new code, patterns are interpreted; where memory is short, they
+     * are not. */
     s->jit = pcre2_jit_compile(s->code, PCRE2_JIT_COMPLETE) == 0;
+    if (atomic_load(&pre->lacked_memory)) return SPN_NO_MEMORY(err, "the pre-tokenizer");
     return SPN_STATUS_OK;
 }
 
@@ -346,7 +352,7 @@ spn_status spn_tok_pre_open(spn_tok_pre **out, const char *name, size_t n, spn_e
     pre->flags = row->flags;
     pcre2_compile_context *context = NULL;
     spn_status status = SPN_STATUS_OK;
-    pre->memory = pcre2_general_context_create(pcre2_alloc, pcre2_release, NULL);
+    pre->memory = pcre2_general_context_create(pcre2_alloc, pcre2_release, pre);
     if (pre->memory != NULL) context = pcre2_compile_context_create(pre->memory);
     if (context == NULL) status = SPN_NO_MEMORY(err, "the pre-tokenizer");
     for (size_t i = 0; status == SPN_STATUS_OK && i < MAX_STEPS && row->patterns[i] != NULL; i++)
