@@ -28,7 +28,9 @@
 #define SPN_API
 #endif
 
-#if defined(__GNUC__)
+#if defined(__MINGW32__) /* "printf" means the old Microsoft library there, without %zu */
+#define SPN_PRINTF(fmt, args) __attribute__((format(gnu_printf, fmt, args)))
+#elif defined(__GNUC__)
 #define SPN_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define SPN_PRINTF(fmt, args)
