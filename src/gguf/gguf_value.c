@@ -72,7 +72,10 @@ static bool load_float(spn_gguf_kind kind, const uint8_t *data, double *out) {
 }
 
 /* A finite f64 beyond f32's range would become infinite, which no file means. */
-static bool fits_f32(double value) { return !isfinite(value) || fabs(value) <= (double)FLT_MAX; }
+static bool fits_f32(double value) {
+    double size = fabs(value);
+    return !(size > (double)FLT_MAX && size <= DBL_MAX);
+}
 
 static spn_status wrong_kind(const char *path, const spn_gguf_pair *pair, const char *want,
                              spn_error *err) {
