@@ -12,7 +12,7 @@
 /* Free pages, those not used of late, and those that their owners marked as purgeable: what the
  * system hands out before it compresses or swaps. Speculative pages are within the free ones. */
 static bool available_bytes(uint64_t *out) {
-    vm_statistics64_data_t vm;
+    vm_statistics64_data_t vm = {0};
     mach_msg_type_number_t n = HOST_VM_INFO64_COUNT;
     vm_size_t page = 0;
     mach_port_t host = mach_host_self();
