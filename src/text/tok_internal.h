@@ -275,7 +275,7 @@ spn_status spn_tok_wpm_open(spn_tokenizer *tok, spn_error *err);
 spn_status spn_tok_ugm_open(spn_tokenizer *tok, const spn_gguf *gguf, spn_error *err);
 
 /* Tokenize text without special tokens in it; `first`: at the start or behind a special token. */
-spn_status spn_tok_spm_text(spn_tok_run *run, const char *base, size_t at, size_t len, bool first,
+spn_status spn_tok_spm_text(spn_tok_run *run, const char *text, size_t len, bool first,
                             spn_error *err);
 spn_status spn_tok_bpe_text(spn_tok_run *run, const char *base, size_t at, size_t len,
                             spn_error *err);

@@ -217,6 +217,9 @@ static void except_families(spn_tokenizer *tok) {
     unmark(tok, "<|end|>", "<|return|>", "<|call|>", SPN_TOKEN_KIND_USER_DEFINED);
     unmark(tok, "<|end|>", "<|calls|>", "<|flush|>", SPN_TOKEN_KIND_USER_DEFINED);
     unmark(tok, "</s>", "<|tool_response>", "<|tool_response>", SPN_TOKEN_KIND_NORMAL);
+    int32_t eot = tok->specials.eot;
+    if (eot != SPN_TOKEN_NONE && (tok->flags[eot] & SPN_TOK_FLAG_END) == 0)
+        tok->specials.eot = tok->specials.eos;
 }
 
 /* ---- blanks beside a token ---- */

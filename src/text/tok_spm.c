@@ -68,33 +68,26 @@ static spn_status word(spn_tok_run *run, const char *base, size_t at, size_t len
     return SPN_STATUS_OK;
 }
 
-/* remove_extra_whitespaces: runs of blanks become one, those at the ends go. */
+/* remove_extra_whitespaces: a run of blanks counts as one. */
 static spn_status escape_merged(spn_tok_run *run, const char *text, size_t n, spn_error *err) {
-    while (n > 0 && text[n - 1] == ' ') n--;
-    for (size_t at = 0; at < n;) {
-        if (text[at] == ' ') {
-            while (text[at] == ' ') at++;
-            if (at < n && run->text.len > 0) SPN_TRY(spn_tok_escape(run, " ", 1, err));
-            continue;
-        }
-        const char *blank = memchr(text + at, ' ', n - at);
-        size_t len = blank == NULL ? n - at : (size_t)(blank - text) - at;
-        SPN_TRY(spn_tok_escape(run, text + at, len, err));
-        at += len;
+    for (size_t at = 0, end; at < n; at = end) {
+        end = at + 1;
+        while (end < n && (text[end] == ' ') == (text[at] == ' ')) end++;
+        SPN_TRY(spn_tok_escape(run, text + at, text[at] == ' ' ? 1 : end - at, err));
     }
     return SPN_STATUS_OK;
 }
 
-spn_status spn_tok_spm_text(spn_tok_run *run, const char *base, size_t at, size_t len, bool first,
+spn_status spn_tok_spm_text(spn_tok_run *run, const char *text, size_t len, bool first,
                             spn_error *err) {
     const spn_tokenizer *tok = run->tok;
-    bool prefix = tok->specials.add_space_prefix && first;
     size_t start = run->text.len;
-    if (prefix) SPN_TRY(spn_tok_escape(run, " ", 1, err));
-    if (tok->merge_blanks)
-        SPN_TRY(escape_merged(run, base + at, len, err));
-    else
-        SPN_TRY(spn_tok_escape(run, base + at, len, err));
+    while (tok->merge_blanks && len > 0 && text[len - 1] == ' ') len--;
+    while (tok->merge_blanks && len > 0 && text[0] == ' ') text++, len--;
+    if (len == 0) return SPN_STATUS_OK;
+    if (tok->specials.add_space_prefix && first) SPN_TRY(spn_tok_escape(run, " ", 1, err));
+    if (tok->merge_blanks) SPN_TRY(escape_merged(run, text, len, err));
+    else SPN_TRY(spn_tok_escape(run, text, len, err));
     return spn_tok_split_marks(run, run->text.data, start, run->text.len - start, word, err);
 }
 

@@ -215,7 +215,7 @@ static spn_status part(spn_tok_run *run, const char *text, size_t at, size_t len
     if (token != SPN_TOKEN_NONE) return spn_tok_emit(run, token, err);
     switch (run->tok->model) {
     case SPN_TOK_SPM:
-        return spn_tok_spm_text(run, text, at, len, was_first, err);
+        return spn_tok_spm_text(run, text + at, len, was_first, err);
     case SPN_TOK_BPE:
         return spn_tok_bpe_text(run, text, at, len, err);
     case SPN_TOK_WPM:
@@ -289,7 +289,9 @@ static void append_token(const spn_tokenizer *tok, int32_t token, bool special, 
         if (special) spn_buf_append(out, text, len);
         return;
     case SPN_TOKEN_KIND_USER_DEFINED:
-        spn_buf_append(out, text, len);
+        /* gemma4 has runs of blanks among these, written as marks. */
+        if (tok->bpe.raw) unescape(out, text, len);
+        else spn_buf_append(out, text, len);
         return;
     case SPN_TOKEN_KIND_BYTE:
         if (byte_of_text(text, len) >= 0) {
@@ -325,6 +327,7 @@ spn_status spn_detokenize(const spn_tokenizer *tokenizer, const int32_t *tokens,
         size_t at = out->len;
         spn_status status = spn_token_bytes(tokenizer, tokens[i], special, out, err);
         if (status != SPN_STATUS_OK) {
+            if (out->data != NULL) out->data[start] = '\0';
             out->len = start;
             return status;
         }
