@@ -216,6 +216,22 @@ SPN_API spn_status spn_session_embed(spn_session *session, const int32_t *tokens
  * handler. */
 SPN_API void spn_session_cancel(spn_session *session);
 
+/* ---- sessions on disk ---- */
+
+/* Writes what the session has cached, and its logits, to a file, so that a long conversation goes
+ * on in another process without being read again: bit for bit as if it had never stopped. The file
+ * is as large as the filled cache; it appears under `path` whole or not at all. It fits the same
+ * model (told by a SHA-256 of the model's metadata, tensor list and samples of its weights) and the
+ * same n_ctx, n_batch and KV types. Errors: INVALID_ARGUMENT (nothing is cached), IO, DISK_FULL,
+ * NO_MEMORY. */
+SPN_API spn_status spn_session_save(const spn_session *session, const char *path, spn_error *err);
+/* Restores it. The session's tokens are then those of the file: spn_session_tokens. Errors: IO,
+ * FORMAT (damaged, or not such a file), INVALID_CONFIG (another model, or other sizes or types:
+ * says which), NO_MEMORY; the session is empty then. */
+SPN_API spn_status spn_session_load(spn_session *session, const char *path, spn_error *err);
+/* The tokens in the cache, [*n_tokens]; valid until the next call on the session. */
+SPN_API const int32_t *spn_session_tokens(const spn_session *session, size_t *n_tokens);
+
 /* What running a file takes, from its real tensors and shapes. */
 typedef struct spn_memory_need {
     uint64_t weights; /* mapped from the file: shared with the page cache */

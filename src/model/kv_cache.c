@@ -155,9 +155,20 @@ static uint32_t start_afresh(spn_kv_cache *cache) {
     return 0;
 }
 
+uint32_t spn_kv_cache_known_from(const spn_kv_cache *cache, uint32_t n_cached) {
+    uint32_t ring = cache->shortest_ring;
+    if (ring == 0 || n_cached <= ring + cache->known_from) return cache->known_from;
+    return n_cached - ring;
+}
+
+void spn_kv_cache_set_known_from(spn_kv_cache *cache, uint32_t known_from) {
+    cache->known_from = known_from;
+}
+
+bool spn_kv_cache_can_rewind(const spn_kv_cache *cache) { return !cache->recurrent; }
+
 uint32_t spn_kv_cache_rewind(spn_kv_cache *cache, uint32_t n_cached, uint32_t n_keep) {
-    if (cache->shortest_ring != 0 && n_cached > cache->shortest_ring + cache->known_from)
-        cache->known_from = n_cached - cache->shortest_ring;
+    cache->known_from = spn_kv_cache_known_from(cache, n_cached);
     if (n_keep == 0) return start_afresh(cache);
     if (n_keep == n_cached) return n_keep;
     if (cache->recurrent) return start_afresh(cache);
@@ -165,4 +176,30 @@ uint32_t spn_kv_cache_rewind(spn_kv_cache *cache, uint32_t n_cached, uint32_t n_
     uint32_t first_needed = window == 0 || n_keep < window ? 0 : n_keep - window + 1;
     if (cache->shortest_ring != 0 && first_needed < cache->known_from) return start_afresh(cache);
     return n_keep;
+}
+
+static bool visit_layer(const spn_layer *layer, const spn_kv_layer *kv, uint32_t n_positions,
+                        spn_kv_visit visit, void *user) {
+    size_t n = n_positions < kv->ring ? n_positions : kv->ring;
+    size_t n_tiled = (n + SPN_KV_TILE - 1) / SPN_KV_TILE * SPN_KV_TILE;
+    size_t k_bytes = n_tiled * spn_type_row_bytes(kv->type_k, layer->dim_k);
+    size_t v_bytes = n * spn_type_row_bytes(kv->type_v, layer->dim_v);
+    for (uint32_t h = 0; h < layer->n_head_kv; h++)
+        if (!visit(kv->k + h * kv->k_head_bytes, k_bytes, user) ||
+            !visit(kv->v + h * kv->v_head_bytes, v_bytes, user))
+            return false;
+    return true;
+}
+
+bool spn_kv_cache_visit(spn_kv_cache *cache, uint32_t n_positions, spn_kv_visit visit, void *user) {
+    const spn_network *network = cache->network;
+    for (uint32_t l = 0; l < network->n_layer; l++) {
+        bool ok = true;
+        if (cache->states[l] != NULL)
+            ok = visit(cache->states[l], (size_t)state_bytes(network), user);
+        else if (has_cache(network, l))
+            ok = visit_layer(&network->layers[l], &cache->layers[l], n_positions, visit, user);
+        if (!ok) return false;
+    }
+    return true;
 }

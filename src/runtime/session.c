@@ -1,28 +1,12 @@
 /* session.c - one text on its way through a model: the KV cache, its law, and the last logits.
  * SPDX-License-Identifier: Apache-2.0
  *
- * `tokens[0 .. n_cached)` is what the cache holds. Everything evaluates through evaluate(): it cuts
- * the missing tokens into passes of at most n_batch rows; the contract of kernels.h makes the cut
- * invisible in the result. */
+ * Everything evaluates through evaluate(): it cuts the missing tokens into passes of at most
+ * n_batch rows; the contract of kernels.h makes the cut invisible in the result. */
 #include <string.h>
 
 #include "platform/os.h"
-#include "runtime/model.h"
-
-struct spn_session {
-    const spn_model *model;
-    spn_session_options options;
-    spn_session_size size;
-    spn_pass *pass;
-    spn_kv_cache *kv;
-    int32_t *tokens;    /* [n_ctx] */
-    int32_t *positions; /* [n_batch] */
-    uint32_t *out_rows; /* [n_batch] */
-    float *logits;      /* [n_vocab] */
-    uint32_t n_cached;
-    bool has_logits; /* of the last cached token */
-    atomic_int cancel;
-};
+#include "runtime/session.h"
 
 #define DEFAULT_BATCH 512
 #define MAX_CTX (1u << 30)
