@@ -53,7 +53,7 @@ static bool next_ticket(spn_pool *pool, unsigned *seen) {
     }
     spn_mutex_lock(pool->mutex);
     pool->n_asleep++;
-    unsigned now;
+    unsigned now = *seen;
     while (!pool->stop && ((now = atomic_load(&pool->ticket)) == *seen || now % 2 == 0))
         spn_cond_wait(pool->wake, pool->mutex);
     pool->n_asleep--;

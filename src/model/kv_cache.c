@@ -76,8 +76,8 @@ uint64_t spn_kv_cache_bytes(const spn_network *network, uint32_t n_ctx, uint32_t
     return total;
 }
 
-static spn_status check_types(const spn_network *network, spn_type type_k, spn_type type_v,
-                              spn_error *err) {
+spn_status spn_kv_cache_check_types(const spn_network *network, spn_type type_k, spn_type type_v,
+                                    spn_error *err) {
     for (uint32_t l = 0; l < network->n_layer; l++) {
         const spn_layer *layer = &network->layers[l];
         uint32_t block_k = spn_type_traits_of(type_k)->block_len;
@@ -116,7 +116,6 @@ static void place_layers(spn_kv_cache *cache, uint32_t n_ctx, uint32_t n_batch, 
 
 spn_status spn_kv_cache_create(spn_kv_cache **out, const spn_network *network, uint32_t n_ctx,
                                uint32_t n_batch, spn_type type_k, spn_type type_v, spn_error *err) {
-    SPN_TRY(check_types(network, type_k, type_v, err));
     uint64_t n_bytes = spn_kv_cache_bytes(network, n_ctx, n_batch, type_k, type_v);
     spn_kv_cache *cache = spn_alloc_zeroed(1, sizeof *cache);
     if (cache == NULL) return SPN_NO_MEMORY(err, "the KV cache");

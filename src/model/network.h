@@ -258,11 +258,14 @@ bool spn_bind_exists(const spn_loader *loader, int layer, const char *name);
 
 typedef struct spn_kv_cache spn_kv_cache; /* one thread at a time */
 
-/* Bytes that a full cache of that context takes. n_batch: most rows a pass. */
+/* Whether the network's heads can be kept in these types: INVALID_ARGUMENT if not. */
+spn_status spn_kv_cache_check_types(const spn_network *network, spn_type type_k, spn_type type_v,
+                                    spn_error *err);
+/* Bytes that a full cache of that context and of possible types takes. n_batch: most rows a pass.
+ */
 uint64_t spn_kv_cache_bytes(const spn_network *network, uint32_t n_ctx, uint32_t n_batch,
                             spn_type type_k, spn_type type_v);
-/* Reserves address space; memory is taken as positions are written. Errors: NO_MEMORY,
- * INVALID_ARGUMENT (a type that the head size does not allow). */
+/* Reserves address space; memory is taken as positions are written. Errors: NO_MEMORY. */
 spn_status spn_kv_cache_create(spn_kv_cache **out, const spn_network *network, uint32_t n_ctx,
                                uint32_t n_batch, spn_type type_k, spn_type type_v, spn_error *err);
 void spn_kv_cache_free(spn_kv_cache *cache);

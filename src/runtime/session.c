@@ -48,6 +48,7 @@ spn_status spn_session_measure(const spn_model *model, const spn_session_options
     spn_session_size size = {.n_ctx = options->n_ctx, .n_batch = options->n_batch};
     SPN_TRY(kv_type_of(options->type_k, &size.type_k, err));
     SPN_TRY(kv_type_of(options->type_v, &size.type_v, err));
+    SPN_TRY(spn_kv_cache_check_types(model->network, size.type_k, size.type_v, err));
     if (size.n_ctx > MAX_CTX)
         return SPN_FAIL(err, INVALID_ARGUMENT, "a context of %u tokens is too long: at most %u",
                         size.n_ctx, MAX_CTX);
