@@ -136,6 +136,39 @@ SPN_API uint32_t spn_tokenizer_vocab_size(const spn_tokenizer *tokenizer);
 /* Whether generation ends with this token. */
 SPN_API bool spn_tokenizer_ends_text(const spn_tokenizer *tokenizer, int32_t token);
 
+/* ---- chat templates ---- */
+
+/* A model's own text that turns messages into a prompt, in the language of Jinja. Immutable after
+ * load, share freely. It is untrusted: rendering is bounded in steps, depth and output, and reads
+ * nothing but its input. */
+typedef struct spn_chat_template spn_chat_template;
+
+/* The template of the file at `path`, or `source` (NUL-terminated, copied) in its place where that
+ * is not NULL: the texts of BOS and EOS are the file's in any case. The file needs no tensors.
+ * Errors: IO, FORMAT, TOKENIZER, TEMPLATE (there is none, or it cannot be parsed: the line is
+ * named), NO_MEMORY. */
+SPN_API spn_status spn_chat_template_load(spn_chat_template **out, const char *path,
+                                          const char *source, spn_error *err);
+SPN_API void spn_chat_template_free(spn_chat_template *chat_template);
+
+/* Zero means default for every field. */
+typedef struct spn_render_options {
+    const char *messages_json; /* array of {"role": ..., "content": ...} objects, with whatever else
+                                  templates know: "tool_calls", "reasoning_content" ... */
+    const char *tools_json;    /* array of tools; NULL: none */
+    const char
+        *variables_json; /* object of further variables, {"enable_thinking": false}; or NULL */
+    bool no_generation_prompt; /* leave out what makes the model answer */
+    int64_t now; /* the time that templates may show, seconds since 1970; 0: the present */
+} spn_render_options;
+
+/* *text [*n_bytes] has a NUL added and is the caller's, free with spn_free. Errors:
+ * INVALID_ARGUMENT, JSON (input that is none), TEMPLATE (the line, or what the template itself
+ * raised), NO_MEMORY. */
+SPN_API spn_status spn_chat_template_render(const spn_chat_template *chat_template,
+                                            const spn_render_options *options, char **text,
+                                            size_t *n_bytes, spn_error *err);
+
 /* ---- sessions ---- */
 
 typedef enum spn_kv_type {

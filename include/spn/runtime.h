@@ -51,6 +51,8 @@ typedef struct spn_chat_options {
     bool ignore_end;     /* go on past end-of-text tokens, which give no text */
     spn_text_fn on_text; /* NULL: no streaming */
     void *on_text_user;
+    const char *tools_json;     /* for the chat template: a JSON array of tools; NULL: none */
+    const char *variables_json; /* and a JSON object of variables, {"enable_thinking": false} */
 } spn_chat_options;
 
 typedef enum spn_finish_reason {
@@ -107,6 +109,11 @@ SPN_API spn_status spn_runtime_infer(spn_runtime *runtime, const char *prompt,
 SPN_API spn_status spn_runtime_chat(spn_runtime *runtime, const spn_chat_message *messages,
                                     size_t n_messages, const spn_chat_options *options,
                                     spn_chat_response *response, spn_error *err);
+/* The same for messages as a JSON array of objects, which may hold more than role and content
+ * (tool calls, parts ...): whatever the template knows. Errors: JSON too. */
+SPN_API spn_status spn_runtime_chat_json(spn_runtime *runtime, const char *messages_json,
+                                         const spn_chat_options *options,
+                                         spn_chat_response *response, spn_error *err);
 /* Renders the prompt that spn_runtime_chat would evaluate. *text is the caller's, free with
  * spn_free. */
 SPN_API spn_status spn_runtime_render(const spn_runtime *runtime, const spn_chat_message *messages,
@@ -150,6 +157,10 @@ SPN_API spn_status spn_runtime_infer_stream(spn_runtime *runtime, const char *pr
 SPN_API spn_status spn_runtime_chat_stream(spn_runtime *runtime, const spn_chat_message *messages,
                                            size_t n_messages, const spn_chat_options *options,
                                            spn_stream **stream, spn_error *err);
+
+SPN_API spn_status spn_runtime_chat_json_stream(spn_runtime *runtime, const char *messages_json,
+                                                const spn_chat_options *options,
+                                                spn_stream **stream, spn_error *err);
 
 /* The text that has come since the last call; waits for some up to `timeout_ms` (-1: for ever, 0:
  * not at all). Once the end was given, it is given again. One thread at a time.

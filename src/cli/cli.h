@@ -50,6 +50,8 @@ int spn_cmd_tokenize(int argc, char **argv);
 int spn_cmd_logits(int argc, char **argv);
 int spn_cmd_bench(int argc, char **argv);
 int spn_cmd_run(int argc, char **argv);
+int spn_cmd_embed(int argc, char **argv);
+int spn_cmd_template(int argc, char **argv);
 
 /* ---- options ---- */
 

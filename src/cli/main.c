@@ -8,6 +8,8 @@ const spn_command spn_commands[] = {
 #ifdef SPN_HAVE_INFERENCE
     {"run", "answer a prompt", spn_cmd_run},
     {"inspect", "show what a model file holds and what running it takes", spn_cmd_inspect},
+    {"embed", "turn texts into vectors", spn_cmd_embed},
+    {"template", "show the prompt that a chat template makes of messages", spn_cmd_template},
     {"bench", "measure a model's speed", spn_cmd_bench},
     {"logits", "write a model's raw output", spn_cmd_logits},
     {"tokenize", "turn text into token ids and back", spn_cmd_tokenize},

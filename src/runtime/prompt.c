@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "base/utf8.h"
-#include "platform/os.h"
 #include "runtime/runtime_internal.h"
 
 /* ---- messages as JSON, which is what templates see ---- */
@@ -45,37 +44,42 @@ static spn_status append_messages(spn_buf *out, const spn_chat_message *messages
     return out->failed ? SPN_NO_MEMORY(err, "the messages") : SPN_STATUS_OK;
 }
 
-spn_status spn_prompt_render(const spn_runtime *runtime, const spn_chat_message *messages,
-                             size_t n_messages, bool add_generation_prompt, char **text,
-                             size_t *n_bytes, spn_error *err) {
-    spn_status status = SPN_STATUS_OK;
-    spn_buf json = SPN_BUF(0), out = SPN_BUF(0);
+static spn_status render(const spn_runtime *runtime, const spn_question *q,
+                         const char *messages_json, char **text, size_t *n_bytes, spn_error *err) {
+    const spn_render_options options = {
+        .messages_json = messages_json,
+        .tools_json = q->options != NULL ? q->options->tools_json : NULL,
+        .variables_json = q->options != NULL ? q->options->variables_json : NULL,
+    };
     if (runtime->chat_template == NULL)
         return SPN_FAIL(err, TEMPLATE,
                         "the model has no chat template; give one in the load configuration, or "
                         "send a raw prompt");
+    return spn_chat_template_render(runtime->chat_template, &options, text, n_bytes, err);
+}
+
+spn_status spn_prompt_render(const spn_runtime *runtime, const spn_question *q, char **text,
+                             size_t *n_bytes, bool *new_text, spn_error *err) {
+    const spn_chat_message message = {"user", q->prompt};
+    const spn_chat_message *messages = q->prompt != NULL ? &message : q->messages;
+    size_t n_messages = q->prompt != NULL ? 1 : q->n_messages;
+    bool is_raw = q->options != NULL && q->options->raw;
+    spn_buf json = SPN_BUF(0);
+    spn_status status = SPN_STATUS_OK;
+    *new_text = true;
+    if (q->prompt != NULL && (is_raw || runtime->chat_template == NULL)) {
+        *new_text = false;
+        *n_bytes = strlen(q->prompt);
+        *text = spn_memdup_text(q->prompt, *n_bytes);
+        return *text != NULL ? SPN_STATUS_OK : SPN_NO_MEMORY(err, "the prompt");
+    }
+    if (q->messages_json != NULL) return render(runtime, q, q->messages_json, text, n_bytes, err);
     if (messages == NULL && n_messages > 0)
         return SPN_FAIL(err, INVALID_ARGUMENT, "the list of messages is NULL");
     SPN_TRY_GOTO(append_messages(&json, messages, n_messages, err));
-    const spn_template_input input = {
-        .messages_json = json.data,
-        .bos_token = runtime->bos_text,
-        .eos_token = runtime->eos_text,
-        .add_generation_prompt = add_generation_prompt,
-        .now = spn_time_unix(),
-    };
-    SPN_TRY_GOTO(spn_template_render(runtime->chat_template, &input, &out, err));
-    size_t n;
-    char *rendered = spn_buf_take(&out, &n);
-    if (rendered == NULL) {
-        status = SPN_NO_MEMORY(err, "the prompt");
-        goto done;
-    }
-    *text = rendered;
-    *n_bytes = n;
+    SPN_TRY_GOTO(render(runtime, q, json.data, text, n_bytes, err));
 done:
     spn_buf_free(&json);
-    spn_buf_free(&out);
     return status;
 }
 

@@ -36,13 +36,10 @@ spn_status spn_runtime_create(spn_runtime **out, spn_error *err) {
 
 static void drop(spn_runtime *runtime) {
     spn_session_free(atomic_exchange(&runtime->session, NULL));
-    spn_template_free(runtime->chat_template);
-    spn_free(runtime->bos_text);
-    spn_free(runtime->eos_text);
+    spn_chat_template_free(runtime->chat_template);
     spn_free(runtime->breakers);
     spn_model_close(runtime->model);
     runtime->chat_template = NULL;
-    runtime->bos_text = runtime->eos_text = NULL;
     runtime->breakers = NULL;
     runtime->n_breakers = 0;
     runtime->tokenizer = NULL;
@@ -80,20 +77,8 @@ static spn_status parse_template(spn_runtime *runtime, const char *own, spn_erro
         SPN_TRY(
             spn_gguf_get_str(runtime->model->gguf, "tokenizer.chat_template", false, &source, err));
     if (source.data == NULL) return SPN_STATUS_OK;
-    return spn_template_parse(&runtime->chat_template, source.data, source.len, err);
-}
-
-/* The text of a special token; "" where the model has none. */
-static spn_status token_text(const spn_tokenizer *tokenizer, int32_t token, char **out,
-                             spn_error *err) {
-    spn_status status = SPN_STATUS_OK;
-    spn_buf text = SPN_BUF(0);
-    if (token != SPN_TOKEN_NONE) SPN_TRY_GOTO(spn_token_bytes(tokenizer, token, true, &text, err));
-    *out = spn_buf_take(&text, NULL);
-    if (*out == NULL) status = SPN_NO_MEMORY(err, "a token's text");
-done:
-    spn_buf_free(&text);
-    return status;
+    return spn_chat_template_create(&runtime->chat_template, source.data, source.len,
+                                    runtime->tokenizer, err);
 }
 
 /* Between batches: a cancel that came before the session could see it, then the caller's own. */
@@ -112,9 +97,6 @@ static spn_status load(spn_runtime *runtime, const char *path, const spn_load_co
     if (runtime->tokenizer == NULL)
         return SPN_FAIL(err, TOKENIZER, "%s holds no vocabulary: nothing can be asked in text",
                         path);
-    const spn_token_specials *specials = spn_tokenizer_specials(runtime->tokenizer);
-    SPN_TRY(token_text(runtime->tokenizer, specials->bos, &runtime->bos_text, err));
-    SPN_TRY(token_text(runtime->tokenizer, specials->eos, &runtime->eos_text, err));
     SPN_TRY(parse_template(runtime, config->chat_template, err));
     runtime->progress = options.progress;
     runtime->progress_user = options.progress_user;
@@ -167,14 +149,6 @@ bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out)
 
 /* ---- asking ---- */
 
-/* What a call asks for: a prompt or messages. */
-typedef struct question {
-    const char *prompt; /* NULL: the messages */
-    const spn_chat_message *messages;
-    size_t n_messages;
-    const spn_chat_options *options;
-} question;
-
 /* What the model is to continue. */
 typedef struct prepared {
     int32_t *tokens;
@@ -182,29 +156,18 @@ typedef struct prepared {
     bool new_text;
 } prepared;
 
-static spn_status prepare(const spn_runtime *runtime, const question *q, prepared *out,
+static spn_status prepare(const spn_runtime *runtime, const spn_question *q, prepared *out,
                           spn_error *err) {
-    const spn_chat_message message = {"user", q->prompt};
-    bool is_raw = q->options != NULL && q->options->raw;
-    if (q->prompt != NULL && (is_raw || runtime->chat_template == NULL)) {
-        out->new_text = false;
-        return spn_prompt_encode(runtime, q->prompt, strlen(q->prompt), &out->tokens,
-                                 &out->n_tokens, err);
-    }
     char *text = NULL;
     size_t n_bytes = 0;
-    if (q->prompt != NULL)
-        SPN_TRY(spn_prompt_render(runtime, &message, 1, true, &text, &n_bytes, err));
-    else
-        SPN_TRY(spn_prompt_render(runtime, q->messages, q->n_messages, true, &text, &n_bytes, err));
-    out->new_text = true;
+    SPN_TRY(spn_prompt_render(runtime, q, &text, &n_bytes, &out->new_text, err));
     spn_status status =
         spn_prompt_encode(runtime, text, n_bytes, &out->tokens, &out->n_tokens, err);
     spn_free(text);
     return status;
 }
 
-static spn_status answer(spn_runtime *runtime, const question *q, spn_chat_response *response,
+static spn_status answer(spn_runtime *runtime, const spn_question *q, spn_chat_response *response,
                          spn_error *err) {
     prepared p = {0};
     SPN_TRY(spn_runtime_take(runtime, true, err));
@@ -216,7 +179,7 @@ static spn_status answer(spn_runtime *runtime, const question *q, spn_chat_respo
     return status;
 }
 
-static spn_status start(spn_runtime *runtime, const question *q, spn_stream **stream,
+static spn_status start(spn_runtime *runtime, const spn_question *q, spn_stream **stream,
                         spn_error *err) {
     prepared p = {0};
     SPN_TRY(spn_runtime_take(runtime, true, err));
@@ -231,7 +194,7 @@ static spn_status start(spn_runtime *runtime, const question *q, spn_stream **st
 spn_status spn_runtime_infer(spn_runtime *runtime, const char *prompt,
                              const spn_chat_options *options, spn_chat_response *response,
                              spn_error *err) {
-    const question q = {.prompt = prompt, .options = options};
+    const spn_question q = {.prompt = prompt, .options = options};
     if (prompt == NULL) return SPN_FAIL(err, INVALID_ARGUMENT, "the prompt is NULL");
     return answer(runtime, &q, response, err);
 }
@@ -239,14 +202,27 @@ spn_status spn_runtime_infer(spn_runtime *runtime, const char *prompt,
 spn_status spn_runtime_chat(spn_runtime *runtime, const spn_chat_message *messages,
                             size_t n_messages, const spn_chat_options *options,
                             spn_chat_response *response, spn_error *err) {
-    const question q = {.messages = messages, .n_messages = n_messages, .options = options};
+    const spn_question q = {.messages = messages, .n_messages = n_messages, .options = options};
+    return answer(runtime, &q, response, err);
+}
+
+static spn_status check_json(const char *messages_json, spn_error *err) {
+    if (messages_json != NULL) return SPN_STATUS_OK;
+    return SPN_FAIL(err, INVALID_ARGUMENT, "the messages are NULL");
+}
+
+spn_status spn_runtime_chat_json(spn_runtime *runtime, const char *messages_json,
+                                 const spn_chat_options *options, spn_chat_response *response,
+                                 spn_error *err) {
+    const spn_question q = {.messages_json = messages_json, .options = options};
+    SPN_TRY(check_json(messages_json, err));
     return answer(runtime, &q, response, err);
 }
 
 spn_status spn_runtime_infer_stream(spn_runtime *runtime, const char *prompt,
                                     const spn_chat_options *options, spn_stream **stream,
                                     spn_error *err) {
-    const question q = {.prompt = prompt, .options = options};
+    const spn_question q = {.prompt = prompt, .options = options};
     if (prompt == NULL) return SPN_FAIL(err, INVALID_ARGUMENT, "the prompt is NULL");
     return start(runtime, &q, stream, err);
 }
@@ -254,7 +230,15 @@ spn_status spn_runtime_infer_stream(spn_runtime *runtime, const char *prompt,
 spn_status spn_runtime_chat_stream(spn_runtime *runtime, const spn_chat_message *messages,
                                    size_t n_messages, const spn_chat_options *options,
                                    spn_stream **stream, spn_error *err) {
-    const question q = {.messages = messages, .n_messages = n_messages, .options = options};
+    const spn_question q = {.messages = messages, .n_messages = n_messages, .options = options};
+    return start(runtime, &q, stream, err);
+}
+
+spn_status spn_runtime_chat_json_stream(spn_runtime *runtime, const char *messages_json,
+                                        const spn_chat_options *options, spn_stream **stream,
+                                        spn_error *err) {
+    const spn_question q = {.messages_json = messages_json, .options = options};
+    SPN_TRY(check_json(messages_json, err));
     return start(runtime, &q, stream, err);
 }
 
@@ -262,7 +246,9 @@ spn_status spn_runtime_render(const spn_runtime *runtime, const spn_chat_message
                               size_t n_messages, char **text, size_t *n_bytes, spn_error *err) {
     if (runtime->model == NULL)
         return SPN_FAIL(err, MODEL_NOT_LOADED, "no model is loaded; call spn_runtime_load first");
-    return spn_prompt_render(runtime, messages, n_messages, true, text, n_bytes, err);
+    const spn_question q = {.messages = messages, .n_messages = n_messages};
+    bool new_text;
+    return spn_prompt_render(runtime, &q, text, n_bytes, &new_text, err);
 }
 
 void spn_runtime_cancel(spn_runtime *runtime) {

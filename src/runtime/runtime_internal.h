@@ -14,12 +14,11 @@
 #include "text/tokenizer.h"
 
 struct spn_runtime {
-    spn_model *model;               /* NULL: nothing is loaded, and all below is empty */
-    _Atomic(spn_session *) session; /* read by spn_runtime_cancel on any thread */
-    const spn_tokenizer *tokenizer; /* the model's */
-    spn_template *chat_template;    /* NULL: the model has none */
-    char *bos_text, *eos_text;      /* for the template */
-    spn_progress_fn progress;       /* the caller's own, or NULL */
+    spn_model *model;                 /* NULL: nothing is loaded, and all below is empty */
+    _Atomic(spn_session *) session;   /* read by spn_runtime_cancel on any thread */
+    const spn_tokenizer *tokenizer;   /* the model's */
+    spn_chat_template *chat_template; /* NULL: the model has none */
+    spn_progress_fn progress;         /* the caller's own, or NULL */
     void *progress_user;
     int32_t *breakers; /* [n_breakers] of DRY, made when first needed */
     size_t n_breakers;
@@ -32,12 +31,28 @@ struct spn_runtime {
 spn_status spn_runtime_take(spn_runtime *runtime, bool wants_model, spn_error *err);
 void spn_runtime_release(spn_runtime *runtime);
 
+/* ---- chat_template.c ---- */
+
+/* From a template's source. BOS and EOS are those of the tokenizer. Errors: TEMPLATE, NO_MEMORY. */
+spn_status spn_chat_template_create(spn_chat_template **out, const char *source, size_t n_bytes,
+                                    const spn_tokenizer *tokenizer, spn_error *err);
+
 /* ---- prompt.c ---- */
 
-/* The messages through the chat template. *text is the caller's. */
-spn_status spn_prompt_render(const spn_runtime *runtime, const spn_chat_message *messages,
-                             size_t n_messages, bool add_generation_prompt, char **text,
-                             size_t *n_bytes, spn_error *err);
+/* What a call asks for: a prompt, messages, or messages as JSON. */
+typedef struct spn_question {
+    const char *prompt;
+    const spn_chat_message *messages;
+    size_t n_messages;
+    const char *messages_json;
+    const spn_chat_options *options; /* NULL: defaults */
+} spn_question;
+
+/* Through the chat template, but for a prompt that is raw or meets a model without template. *text
+ * is the caller's; *new_text tells whether the answer is a text of its own and not the prompt's
+ * continuation. */
+spn_status spn_prompt_render(const spn_runtime *runtime, const spn_question *question, char **text,
+                             size_t *n_bytes, bool *new_text, spn_error *err);
 /* A rendered or raw prompt to tokens: with BOS in front where the model wants it and the text has
  * none, never with EOS behind. */
 spn_status spn_prompt_encode(const spn_runtime *runtime, const char *text, size_t n_bytes,
