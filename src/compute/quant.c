@@ -1,13 +1,15 @@
 /* quant.c - decoding of every block type, and rounding of a KV cache's rows.
  * SPDX-License-Identifier: Apache-2.0
  *
- * One decoder a type fills an spn_quant_unit with 32 elements; rows to f32, the reference product
- * and unpacked panels all stand on it, so a format is read in one place only. Layouts and formulas
- * are in quant.h.
+ * (The types with grids are in quant_iq.c.) One decoder a type fills an spn_quant_unit with 32
+ * elements; rows to f32, the reference product and unpacked panels all stand on it, so a format is
+ * read in one place only. Layouts and formulas are in quant.h.
  */
 #include "compute/quant.h"
 
 #include <math.h>
+
+#include "compute/quant_iq.h"
 
 const int8_t spn_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                    1,    13,   25,  38,  53,  69,  89,  113};
@@ -148,17 +150,58 @@ static void decode_mxfp4(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     for (int i = 0; i < 32; i++) unit->s[i] = spn_mxfp4_values[nibble_at(block->qs, i)];
 }
 
+/* Number n of base 3 in a byte that holds them as a fraction. */
+static int ternary(uint8_t byte, size_t n) {
+    static const uint8_t powers[5] = {1, 3, 9, 27, 81};
+    return (uint8_t)(byte * powers[n]) * 3 >> 8;
+}
+
+static void decode_tq1_0(spn_quant_unit *unit, const uint8_t *row, size_t b) {
+    const spn_block_tq1_0 *block = (const spn_block_tq1_0 *)row + b / 8;
+    unit_scale(unit, spn_f32_of_f16(block->d));
+    for (size_t i = 0; i < 32; i++) {
+        size_t e = 32 * (b % 8) + i;
+        int q = e < 160   ? ternary(block->qs[e % 32], e / 32)
+                : e < 240 ? ternary(block->qs[32 + e % 16], (e - 160) / 16)
+                          : ternary(block->qh[e % 4], (e - 240) / 4);
+        unit->s[i] = (int16_t)(q - 1);
+    }
+}
+
+static void decode_tq2_0(spn_quant_unit *unit, const uint8_t *row, size_t b) {
+    const spn_block_tq2_0 *block = (const spn_block_tq2_0 *)row + b / 8;
+    b %= 8;
+    const uint8_t *qs = block->qs + 32 * (b / 4);
+    unit_scale(unit, spn_f32_of_f16(block->d));
+    for (int i = 0; i < 32; i++) unit->s[i] = (int16_t)((qs[i] >> 2 * (b % 4) & 3) - 1);
+}
+
 static const struct {
     spn_quant_decode_fn decode;
     bool has_min;
 } formats[SPN_TYPE_LIMIT] = {
-    [SPN_TYPE_Q4_0] = {decode_q4_0, false},     [SPN_TYPE_Q4_1] = {decode_q4_1, true},
-    [SPN_TYPE_Q5_0] = {decode_q5_0, false},     [SPN_TYPE_Q5_1] = {decode_q5_1, true},
-    [SPN_TYPE_Q8_0] = {decode_q8_0, false},     [SPN_TYPE_Q2_K] = {decode_q2_k, true},
-    [SPN_TYPE_Q3_K] = {decode_q3_k, false},     [SPN_TYPE_Q4_K] = {decode_q4_k, true},
-    [SPN_TYPE_Q5_K] = {decode_q5_k, true},      [SPN_TYPE_Q6_K] = {decode_q6_k, false},
-    [SPN_TYPE_IQ4_NL] = {decode_iq4_nl, false}, [SPN_TYPE_IQ4_XS] = {decode_iq4_xs, false},
+    [SPN_TYPE_Q4_0] = {decode_q4_0, false},
+    [SPN_TYPE_Q4_1] = {decode_q4_1, true},
+    [SPN_TYPE_Q5_0] = {decode_q5_0, false},
+    [SPN_TYPE_Q5_1] = {decode_q5_1, true},
+    [SPN_TYPE_Q8_0] = {decode_q8_0, false},
+    [SPN_TYPE_Q2_K] = {decode_q2_k, true},
+    [SPN_TYPE_Q3_K] = {decode_q3_k, false},
+    [SPN_TYPE_Q4_K] = {decode_q4_k, true},
+    [SPN_TYPE_Q5_K] = {decode_q5_k, true},
+    [SPN_TYPE_Q6_K] = {decode_q6_k, false},
+    [SPN_TYPE_IQ4_NL] = {decode_iq4_nl, false},
+    [SPN_TYPE_IQ4_XS] = {decode_iq4_xs, false},
     [SPN_TYPE_MXFP4] = {decode_mxfp4, false},
+    [SPN_TYPE_IQ2_XXS] = {spn_decode_iq2_xxs, false},
+    [SPN_TYPE_IQ2_XS] = {spn_decode_iq2_xs, false},
+    [SPN_TYPE_IQ2_S] = {spn_decode_iq2_s, false},
+    [SPN_TYPE_IQ3_XXS] = {spn_decode_iq3_xxs, false},
+    [SPN_TYPE_IQ3_S] = {spn_decode_iq3_s, false},
+    [SPN_TYPE_IQ1_S] = {spn_decode_iq1_s, false},
+    [SPN_TYPE_IQ1_M] = {spn_decode_iq1_m, false},
+    [SPN_TYPE_TQ1_0] = {decode_tq1_0, false},
+    [SPN_TYPE_TQ2_0] = {decode_tq2_0, false},
 };
 
 spn_quant_decode_fn spn_quant_decoder(spn_type type) {

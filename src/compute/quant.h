@@ -19,9 +19,19 @@
  *   IQ4_NL   sum kvalues[q] p               d
  *   IQ4_XS   sum kvalues[q] p               d * (ls - 32)
  *   MXFP4    sum values[q] p                2^(e - 128)
+ *   IQ2_XXS  sum g p                        d * (2 ls + 1) / 8
+ *   IQ2_XS   sum (2 ls + 1) g p             d / 8
+ *   IQ2_S    sum (2 ls + 1) g p             d / 8
+ *   IQ3_XXS  sum g p                        d * (2 ls + 1) / 4
+ *   IQ3_S    sum g p                        d * (2 ls + 1)
+ *   IQ1_S    sum (8 g + delta) p            d * (2 ls + 1) / 8
+ *   IQ1_M    sum (2 ls + 1) (8 g + delta) p d / 8
+ *   TQ1_0    sum (q - 1) p                  d
+ *   TQ2_0    sum (q - 1) p                  d
  *
  * d, m, dmin are the block's f16 numbers converted to f32; sc, m, ls are its small integer scales,
- * taken for each element's own sub-block of 16 where the type has such. Products of a f16 and a
+ * taken for each element's own sub-block of 16 where the type has such; g is a grid's number with
+ * its sign, delta is 1 or -1. Products of a f16 and a
  * small integer are exact in f32.
  *
  * So every type says the same thing of its elements: w_i = D * s_i + N * m_i with small integers
@@ -177,6 +187,107 @@ typedef SPN_BLOCK {
 spn_block_mxfp4;
 static_assert(sizeof(spn_block_mxfp4) == 17, "MXFP4");
 
+/* The IQ types below take their numbers from grids, rows of 8 (4 in IQ3) numbers. Block b = i / 32
+ * has four groups of 8; group l = i / 8 % 4. A sign table's bit j negates number j of a group; a
+ * sign of 7 bits has the parity of those as its eighth. */
+
+/* | d f16 | qs 64 |   d * (2 ls + 1) / 8 * g: the 8 bytes of block b are four indices and a u32
+ * with four signs of 7 bits and, on top, ls of 4 bits. */
+typedef SPN_BLOCK {
+    uint16_t d;
+    uint8_t qs[64];
+}
+spn_block_iq2_xxs;
+static_assert(sizeof(spn_block_iq2_xxs) == 66, "IQ2_XXS");
+
+/* | d f16 | qs 32 u16 | scales 8 |   d * (2 ls + 1) / 8 * g: qs[4 b + l] is an index of 9 bits and
+ * a sign of 7; ls is the low (l < 2) or high nibble of scales[b]. */
+typedef SPN_BLOCK {
+    uint16_t d;
+    uint16_t qs[32];
+    uint8_t scales[8];
+}
+spn_block_iq2_xs;
+static_assert(sizeof(spn_block_iq2_xs) == 74, "IQ2_XS");
+
+/* | d f16 | qs 32 | signs 32 | qh 8 | scales 8 |   as IQ2_XS, with an index of 10 bits (the high
+ * two at 2 l of qh[b]) and signs of 8. */
+typedef SPN_BLOCK {
+    uint16_t d;
+    uint8_t qs[32];
+    uint8_t signs[32];
+    uint8_t qh[8];
+    uint8_t scales[8];
+}
+spn_block_iq2_s;
+static_assert(sizeof(spn_block_iq2_s) == 82, "IQ2_S");
+
+/* | d f16 | qs 64 | aux 8 u32 |   d * (2 ls + 1) / 4 * g: qs[8 b + 2 l] and the next index the two
+ * halves of group l; aux[b] has signs and ls as in IQ2_XXS. */
+typedef SPN_BLOCK {
+    uint16_t d;
+    uint8_t qs[64];
+    uint8_t aux[32];
+}
+spn_block_iq3_xxs;
+static_assert(sizeof(spn_block_iq3_xxs) == 98, "IQ3_XXS");
+
+/* | d f16 | qs 64 | qh 8 | signs 32 | scales 4 |   d * (2 ls + 1) * g: indices as in IQ3_XXS with a
+ * ninth bit, 2 l (and the next) of qh[b]; signs of 8 bits; ls a nibble of scales[b / 2]. */
+typedef SPN_BLOCK {
+    uint16_t d;
+    uint8_t qs[64];
+    uint8_t qh[8];
+    uint8_t signs[32];
+    uint8_t scales[4];
+}
+spn_block_iq3_s;
+static_assert(sizeof(spn_block_iq3_s) == 110, "IQ3_S");
+
+/* | d f16 | qs 32 | qh 8 u16 |   d * (2 ls + 1) * (g + delta / 8): index of 11 bits (the high three
+ * at 3 l of qh[b]), ls at bits 12-14 of qh[b], delta -1 where its top bit is set. */
+typedef SPN_BLOCK {
+    uint16_t d;
+    uint8_t qs[32];
+    uint16_t qh[8];
+}
+spn_block_iq1_s;
+static_assert(sizeof(spn_block_iq1_s) == 50, "IQ1_S");
+
+/* | qs 32 | qh 16 | scales 4 u16 |   as IQ1_S; a nibble of qh[2 b + l / 2] has the index's high
+ * three bits and, on top, delta's sign; ls of sub-block s = i / 16 are 3 bits at 3 (s % 4) of
+ * scales[s / 4], and the top nibbles of the four scales are d (the first one lowest). */
+typedef SPN_BLOCK {
+    uint8_t qs[32];
+    uint8_t qh[16];
+    uint16_t scales[4];
+}
+spn_block_iq1_m;
+static_assert(sizeof(spn_block_iq1_m) == 56, "IQ1_M");
+
+/* | qs 48 | qh 4 | d f16 |   d * (q - 1): a byte holds five numbers of base 3 (four in qh), as the
+ * fraction byte / 256: number n is the whole part of 3 (byte * 3^n mod 256) / 256. Elements 0-159
+ * are numbers 0-4 of bytes 0-31, 160-239 those of bytes 32-47, 240-255 numbers 0-3 of qh. */
+typedef SPN_BLOCK {
+    uint8_t qs[48];
+    uint8_t qh[4];
+    uint16_t d;
+}
+spn_block_tq1_0;
+static_assert(sizeof(spn_block_tq1_0) == 54, "TQ1_0");
+
+/* | qs 64 | d f16 |   d * (q - 1): q has 2 bits, placed as in Q2_K. */
+typedef SPN_BLOCK {
+    uint8_t qs[64];
+    uint16_t d;
+}
+spn_block_tq2_0;
+static_assert(sizeof(spn_block_tq2_0) == 66, "TQ2_0");
+
+/* iq_grids.c tells how entries are packed. */
+extern const uint16_t spn_iq2_xxs_grid[256], spn_iq2_xs_grid[512], spn_iq2_s_grid[1024];
+extern const uint16_t spn_iq3_xxs_grid[256], spn_iq3_s_grid[512], spn_iq1_s_grid[2048];
+
 extern const int8_t spn_iq4_values[16];
 extern const int8_t spn_mxfp4_values[16];
 
@@ -240,7 +351,7 @@ typedef struct spn_quant_unit {
     int16_t m[2];  /* 0..15, of a type with a minimum */
 } spn_quant_unit;
 
-/* Decodes block b (of 32) of a row. */
+/* Decodes block b (of 32) of a row. quant.c has the plain types, quant_iq.c those with grids. */
 typedef void (*spn_quant_decode_fn)(spn_quant_unit *unit, const uint8_t *row, size_t b);
 /* NULL for a type that is not quantised. */
 spn_quant_decode_fn spn_quant_decoder(spn_type type);
