@@ -115,4 +115,50 @@ spn_status spn_file_write_at(spn_file *file, const void *bytes, size_t n_bytes, 
 spn_status spn_file_sync(spn_file *file, spn_error *err);
 spn_status spn_file_size(spn_file *file, uint64_t *out, spn_error *err);
 
+/* ---- what a store of files needs: folders, links, locks, room (store_*.c) ---- */
+
+typedef struct spn_path_info {
+    bool is_dir, is_file, is_link; /* a link is looked at itself, not what it leads to */
+    uint64_t n_bytes;
+    uint64_t n_allocated; /* bytes on the disk; less than n_bytes where the file has holes */
+    int64_t modified_ns;  /* since 1970 */
+    uint64_t device, inode;
+} spn_path_info;
+
+/* False when nothing is there or it cannot be looked at. */
+bool spn_path_look(const char *path, spn_path_info *out);
+/* Calls `each` for every entry but "." and "..", in no order, until it returns false. Errors: IO,
+ * NO_MEMORY. */
+spn_status spn_dir_list(const char *path, bool (*each)(const char *name, void *user), void *user,
+                        spn_error *err);
+bool spn_dir_remove(const char *path); /* only an empty one */
+/* A second name for the same file. Errors: IO (other disk, not supported, no permission). */
+spn_status spn_path_link(const char *from, const char *to, spn_error *err);
+/* A copy that shares its blocks until one of them is written. Errors: IO where it cannot be. */
+spn_status spn_path_clone(const char *from, const char *to, spn_error *err);
+/* The absolute path without links; free with spn_free. Errors: IO. */
+spn_status spn_path_real(const char *path, char **out, spn_error *err);
+/* The user's home by the system's records; free with spn_free. Errors: IO. */
+spn_status spn_home_dir(char **out, spn_error *err);
+
+/* One holder over all processes and threads; gone with its process. The file at `path` exists
+ * while it is held and says in words who holds it. Errors: BUSY (err->text says who), IO. */
+typedef struct spn_lock spn_lock;
+spn_status spn_lock_try(spn_lock **out, const char *path, spn_error *err);
+void spn_lock_release(spn_lock *lock);
+
+/* Room on the disk that holds `path`, for this user. Errors: IO. */
+typedef struct spn_disk_room {
+    uint64_t total, available;
+} spn_disk_room;
+spn_status spn_disk_room_of(const char *path, spn_disk_room *out, spn_error *err);
+
+/* Makes the file `n_bytes` long with room for all of it, where the file system can promise that.
+ * Errors: DISK_FULL, IO. */
+spn_status spn_file_allocate(spn_file *file, uint64_t n_bytes, spn_error *err);
+/* Starts writing that part out, so that a later sync has less to do; never waits, never fails. */
+void spn_file_start_writing(spn_file *file, uint64_t offset, uint64_t n_bytes);
+/* Whether some process has the file open or mapped; false where that cannot be found out. */
+bool spn_file_in_use(const char *path);
+
 #endif

@@ -113,6 +113,25 @@ spn_status spn_file_size(spn_file *file, uint64_t *out, spn_error *err) {
     return SPN_STATUS_OK;
 }
 
+spn_status spn_file_allocate(spn_file *file, uint64_t n_bytes, spn_error *err) {
+    if (!range_fits(0, n_bytes)) return SPN_FAIL(err, INVALID_ARGUMENT, "no file can be so long");
+#ifdef __linux__
+    int code = n_bytes == 0 ? 0 : fallocate(file->fd, 0, 0, (off_t)n_bytes);
+    if (code != 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return fail_on(err, "make room for", file->path);
+#endif
+    if (ftruncate(file->fd, (off_t)n_bytes) != 0) return fail_on(err, "lengthen", file->path);
+    return SPN_STATUS_OK;
+}
+
+void spn_file_start_writing(spn_file *file, uint64_t offset, uint64_t n_bytes) {
+#ifdef SYNC_FILE_RANGE_WRITE
+    (void)sync_file_range(file->fd, (off_t)offset, (off_t)n_bytes, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)file, (void)offset, (void)n_bytes;
+#endif
+}
+
 /* ---- whole small files ---- */
 
 /* Reads to the end instead of asking for the size: files of /proc say 0. */
