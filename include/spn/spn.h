@@ -7,5 +7,6 @@
 #include "spn/platform.h"
 #include "spn/runtime.h"
 #include "spn/status.h"
+#include "spn/storage.h"
 
 #endif
