@@ -30,9 +30,22 @@ enum {
     SPN_EXIT_OK = 0,
     SPN_EXIT_FAILED = 1, /* the command was understood and failed */
     SPN_EXIT_USAGE = 2,  /* the command line makes no sense: nothing was done */
+    /* A failure of the model store, by its class. */
+    SPN_EXIT_NOT_FOUND = 3,    /* no such model, repository, revision or file */
+    SPN_EXIT_UNAUTHORIZED = 4, /* a token is missing or wrong */
+    SPN_EXIT_GATED = 5,        /* a licence must be accepted first */
+    SPN_EXIT_RATE_LIMITED = 6,
+    SPN_EXIT_DISK_FULL = 7,
+    SPN_EXIT_CHECKSUM = 8,
+    SPN_EXIT_OFFLINE = 9, /* the network is switched off and was needed */
+    SPN_EXIT_NETWORK = 10,
+    SPN_EXIT_BUSY = 11,       /* another process has it */
+    SPN_EXIT_CANCELLED = 130, /* Ctrl-C */
 };
 /* The exit code for a failure of the library. */
 int spn_cli_exit_code(spn_status status);
+/* The same for the commands of the store, which tell classes of failures apart. */
+int spn_store_exit_code(spn_status status);
 
 /* ---- commands ---- */
 
@@ -52,6 +65,21 @@ int spn_cmd_bench(int argc, char **argv);
 int spn_cmd_run(int argc, char **argv);
 int spn_cmd_embed(int argc, char **argv);
 int spn_cmd_template(int argc, char **argv);
+/* The store (store.c, cmd_store_*.c). */
+int spn_cmd_pull(int argc, char **argv);
+int spn_cmd_list(int argc, char **argv);
+int spn_cmd_show(int argc, char **argv);
+int spn_cmd_path(int argc, char **argv);
+int spn_cmd_rm(int argc, char **argv);
+int spn_cmd_verify(int argc, char **argv);
+int spn_cmd_repair(int argc, char **argv);
+int spn_cmd_outdated(int argc, char **argv);
+int spn_cmd_prune(int argc, char **argv);
+int spn_cmd_import(int argc, char **argv);
+int spn_cmd_store(int argc, char **argv);
+int spn_cmd_catalog(int argc, char **argv);
+int spn_cmd_search(int argc, char **argv);
+int spn_cmd_doctor(int argc, char **argv);
 
 /* ---- options ---- */
 

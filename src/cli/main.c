@@ -15,6 +15,22 @@ const spn_command spn_commands[] = {
     {"tokenize", "turn text into token ids and back", spn_cmd_tokenize},
 #endif
     {"detect-ram", "show this machine's memory and processor", spn_cmd_detect_ram},
+#ifdef SPN_HAVE_STORAGE
+    {"pull", "download a model, or go on with a download", spn_cmd_pull},
+    {"list", "list the models in the store", spn_cmd_list},
+    {"show", "show what is known about a model", spn_cmd_show},
+    {"path", "print the path of a model's file", spn_cmd_path},
+    {"rm", "delete a model", spn_cmd_rm},
+    {"verify", "check models against their SHA-256", spn_cmd_verify},
+    {"repair", "fetch the damaged pieces of a model again", spn_cmd_repair},
+    {"outdated", "list models that changed on the hub", spn_cmd_outdated},
+    {"prune", "delete unfinished downloads and leftovers", spn_cmd_prune},
+    {"import", "take a GGUF file into the store", spn_cmd_import},
+    {"store", "show the store, or move it", spn_cmd_store},
+    {"catalog", "list the models known by name", spn_cmd_catalog},
+    {"search", "search the hub for GGUF models", spn_cmd_search},
+    {"doctor", "check disk, network, token and memory", spn_cmd_doctor},
+#endif
     {NULL, NULL, NULL},
 };
 
