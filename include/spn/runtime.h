@@ -96,6 +96,12 @@ SPN_API const spn_model *spn_runtime_model(const spn_runtime *runtime);
 /* False when nothing is loaded. */
 SPN_API bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out);
 
+/* spn_session_save and spn_session_load (engine.h) of the runtime's session: the next call whose
+ * prompt begins like the saved text does not read that part again. Errors: MODEL_NOT_LOADED, BUSY,
+ * and theirs; after a failed load nothing is cached, and the runtime is fine. */
+SPN_API spn_status spn_runtime_save_session(spn_runtime *runtime, const char *path, spn_error *err);
+SPN_API spn_status spn_runtime_load_session(spn_runtime *runtime, const char *path, spn_error *err);
+
 /* Generates the answer to `prompt` (NUL-terminated; one user message through the chat template,
  * where the model has one and `raw` is off; else the text itself, continued). On success *response
  * is filled and the caller's. On failure it is untouched; a cancelled generation is a success with

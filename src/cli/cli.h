@@ -63,6 +63,7 @@ int spn_cmd_tokenize(int argc, char **argv);
 int spn_cmd_logits(int argc, char **argv);
 int spn_cmd_bench(int argc, char **argv);
 int spn_cmd_run(int argc, char **argv);
+int spn_cmd_chat(int argc, char **argv);
 int spn_cmd_embed(int argc, char **argv);
 int spn_cmd_template(int argc, char **argv);
 /* The store (store.c, cmd_store_*.c). */
@@ -262,6 +263,9 @@ bool spn_cli_model_path(const char *model, char *path, size_t n_path);
  * free(). A NUL is added. */
 char *spn_cli_read_all(FILE *stream, const char *name, size_t *n_bytes);
 
+/* A file, or the standard input for "-"; else as spn_cli_read_all. */
+char *spn_cli_read_file(const char *path, size_t *n_bytes);
+
 /* A number of bytes for people: "512 B", "3.4 MiB". Returns `out`. */
 const char *spn_cli_bytes(uint64_t n_bytes, char out[16]);
 
@@ -269,6 +273,8 @@ const char *spn_cli_bytes(uint64_t n_bytes, char out[16]);
  * memory, is reported. Returns the exit code. */
 struct json_t;
 int spn_cli_print_json(struct json_t *value, bool indented);
+/* A JSON string of any bytes: what is no UTF-8 becomes U+FFFD. NULL: no memory. */
+struct json_t *spn_cli_json_text(const char *bytes, size_t n_bytes);
 
 /* ---- the terminal (term.c) ---- */
 
@@ -277,9 +283,10 @@ bool spn_term_is_terminal(FILE *stream);
 bool spn_term_has_colour(FILE *stream);
 /* Binary standard streams, where the system makes a difference. */
 void spn_term_binary(FILE *stream);
-/* Calls `on_interrupt` in the signal handler when Ctrl-C is pressed; NULL restores the default.
- * The second Ctrl-C within one wait always ends the program. */
+/* Calls `on_interrupt` in the signal handler when Ctrl-C is pressed; NULL restores the default. A
+ * second Ctrl-C ends the program; after spn_term_on_interrupts it does not. */
 void spn_term_on_interrupt(void (*on_interrupt)(void));
+void spn_term_on_interrupts(void (*on_interrupt)(void));
 /* Seconds from an arbitrary start. */
 double spn_term_seconds(void);
 

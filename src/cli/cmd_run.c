@@ -15,6 +15,7 @@ typedef struct run_options {
     spn_texts stop;
     uint32_t max_tokens;
     const char *system;
+    const char *session; /* file */
     bool raw;
     bool ignore_end;
     int stats;
@@ -42,7 +43,12 @@ static bool on_text(const char *text, size_t n_bytes, void *user) {
 
 /* ---- statistics ---- */
 
-static double rate(double n, double s) { return s > 0 ? n / s : 0; }
+static double rate(double n, double s) { return s > 0 && n > 0 ? n / s : 0; }
+
+/* The first token's time is the prompt's. */
+static double generation_rate(const spn_chat_response *r) {
+    return rate((double)r->n_completion_tokens - 1, r->generation_s);
+}
 
 static void print_stats_text(const run_state *state, const spn_chat_response *r,
                              const spn_session_info *info) {
@@ -55,10 +61,9 @@ static void print_stats_text(const run_state *state, const spn_chat_response *r,
             "%sload %.2f s; prompt %u tokens, %.1f tok/s; generated %u tokens, %.1f tok/s; "
             "context %u of %u; memory %s; seed %llu; end: %s%s\n",
             dim ? "\033[2m" : "", state->load_s, r->n_prompt_tokens, rate(n_prompt, r->prompt_s),
-            r->n_completion_tokens, rate(r->n_completion_tokens, r->generation_s),
-            r->n_prompt_tokens + r->n_completion_tokens, r->n_ctx, spn_cli_bytes(n_bytes, memory),
-            (unsigned long long)r->seed, spn_finish_reason_name(r->finish_reason),
-            dim ? "\033[0m" : "");
+            r->n_completion_tokens, generation_rate(r), r->n_prompt_tokens + r->n_completion_tokens,
+            r->n_ctx, spn_cli_bytes(n_bytes, memory), (unsigned long long)r->seed,
+            spn_finish_reason_name(r->finish_reason), dim ? "\033[0m" : "");
 }
 
 static void print_stats_json(const run_state *state, const spn_chat_response *r,
@@ -69,11 +74,11 @@ static void print_stats_json(const run_state *state, const spn_chat_response *r,
         "load_s", state->load_s, "prompt_tokens", (int)r->n_prompt_tokens, "cached_tokens",
         (int)r->n_cached_tokens, "prompt_s", r->prompt_s, "prompt_tok_s",
         rate(n_prompt, r->prompt_s), "completion_tokens", (int)r->n_completion_tokens,
-        "generation_s", r->generation_s, "gen_tok_s", rate(r->n_completion_tokens, r->generation_s),
-        "context_used", (int)(r->n_prompt_tokens + r->n_completion_tokens), "n_ctx", (int)r->n_ctx,
-        "finish_reason", spn_finish_reason_name(r->finish_reason), "seed", (json_int_t)r->seed,
-        "cpu_level", spn_cpu_level_name(info->cpu_level), "threads", (int)info->n_threads,
-        "weights_bytes", (json_int_t)spn_runtime_model_info(state->runtime)->file_bytes, "kv_bytes",
+        "generation_s", r->generation_s, "gen_tok_s", generation_rate(r), "context_used",
+        (int)(r->n_prompt_tokens + r->n_completion_tokens), "n_ctx", (int)r->n_ctx, "finish_reason",
+        spn_finish_reason_name(r->finish_reason), "seed", (json_int_t)r->seed, "cpu_level",
+        spn_cpu_level_name(info->cpu_level), "threads", (int)info->n_threads, "weights_bytes",
+        (json_int_t)spn_runtime_model_info(state->runtime)->file_bytes, "kv_bytes",
         (json_int_t)info->kv_bytes, "scratch_bytes", (json_int_t)info->scratch_bytes);
     if (stats == NULL) return;
     json_dumpf(stats, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
@@ -86,6 +91,24 @@ static void print_stats(const run_state *state, const spn_chat_response *respons
     spn_runtime_session_info(state->runtime, &info);
     if (kind == STATS_JSON) print_stats_json(state, response, &info);
     if (kind == STATS_TEXT) print_stats_text(state, response, &info);
+}
+
+/* ---- the session's file ---- */
+
+/* A first run has none; one that does not fit is an error, not a silent fresh start. */
+static int restore(spn_runtime *runtime, const char *path) {
+    spn_error err = {0};
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) return SPN_EXIT_OK;
+    fclose(file);
+    if (spn_runtime_load_session(runtime, path, &err) == SPN_STATUS_OK) return SPN_EXIT_OK;
+    return spn_cli_error(&err);
+}
+
+static int keep(spn_runtime *runtime, const char *path) {
+    spn_error err = {0};
+    if (spn_runtime_save_session(runtime, path, &err) == SPN_STATUS_OK) return SPN_EXIT_OK;
+    return spn_cli_error(&err);
 }
 
 /* ---- asking ---- */
@@ -145,7 +168,9 @@ static int load_and_answer(const run_options *opt, const char *model, const char
     if (code == SPN_EXIT_OK && prompt[0] == '\0' && !opt->raw && spn_term_is_terminal(stdin) &&
         spn_runtime_model_info(state.runtime)->has_chat_template)
         code = spn_cli_usage("run", "a prompt is missing; spn-native chat MODEL is a conversation");
+    if (code == SPN_EXIT_OK && opt->session != NULL) code = restore(state.runtime, opt->session);
     if (code == SPN_EXIT_OK) code = answer(&state, opt, prompt);
+    if (code == SPN_EXIT_OK && opt->session != NULL) code = keep(state.runtime, opt->session);
     spn_runtime_free(state.runtime);
     return code;
 }
@@ -180,6 +205,9 @@ int spn_cmd_run(int argc, char **argv) {
         {"--max-tokens", "-n", SPN_OPT_U32, "N", &opt.max_tokens,
          "most tokens to generate (default: as many as the context holds)"},
         {"--system", NULL, SPN_OPT_TEXT, "TEXT", &opt.system, "a system message before the prompt"},
+        {"--session", NULL, SPN_OPT_TEXT, "FILE", &opt.session,
+         "keep what was read in a file: a later prompt that begins like this one's text goes on "
+         "from there without reading it again"},
         {"--stop", NULL, SPN_OPT_TEXTS, "TEXT", &opt.stop,
          "end the answer before this text; may be given several times"},
         {"--raw", NULL, SPN_OPT_FLAG, NULL, &opt.raw,

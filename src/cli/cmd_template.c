@@ -1,7 +1,5 @@
 /* cmd_template.c - what a chat template makes of messages. SPDX-License-Identifier: Apache-2.0 */
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli/cli.h"
 
@@ -13,17 +11,8 @@ typedef struct template_options {
 /* NULL for no path. False: the error is printed. */
 static bool read_file(const char *path, char **text) {
     size_t n_bytes;
-    *text = NULL;
-    if (path == NULL) return true;
-    bool is_stdin = strcmp(path, "-") == 0;
-    FILE *file = is_stdin ? stdin : fopen(path, "rb");
-    if (file == NULL) {
-        spn_cli_fail("cannot open %s: %s", path, strerror(errno));
-        return false;
-    }
-    *text = spn_cli_read_all(file, is_stdin ? "the standard input" : path, &n_bytes);
-    if (!is_stdin) fclose(file);
-    return *text != NULL;
+    *text = path != NULL ? spn_cli_read_file(path, &n_bytes) : NULL;
+    return path == NULL || *text != NULL;
 }
 
 static int render(const spn_chat_template *chat_template, const template_options *opt) {

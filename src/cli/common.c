@@ -131,6 +131,18 @@ char *spn_cli_read_all(FILE *stream, const char *name, size_t *n_bytes) {
     return text;
 }
 
+char *spn_cli_read_file(const char *path, size_t *n_bytes) {
+    if (strcmp(path, "-") == 0) return spn_cli_read_all(stdin, "the standard input", n_bytes);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) {
+        spn_cli_fail("cannot open %s: %s", path, strerror(errno));
+        return NULL;
+    }
+    char *text = spn_cli_read_all(file, path, n_bytes);
+    fclose(file);
+    return text;
+}
+
 const char *spn_cli_bytes(uint64_t n_bytes, char out[16]) {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
     double value = (double)n_bytes / 1024;

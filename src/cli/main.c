@@ -7,6 +7,7 @@
 const spn_command spn_commands[] = {
 #ifdef SPN_HAVE_INFERENCE
     {"run", "answer a prompt", spn_cmd_run},
+    {"chat", "hold a conversation", spn_cmd_chat},
     {"inspect", "show what a model file holds and what running it takes", spn_cmd_inspect},
     {"embed", "turn texts into vectors", spn_cmd_embed},
     {"template", "show the prompt that a chat template makes of messages", spn_cmd_template},

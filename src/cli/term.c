@@ -31,18 +31,25 @@ void spn_term_binary(FILE *stream) {
 }
 
 static void (*volatile interrupted)(void);
+static volatile sig_atomic_t handler_stays;
 
 static void handle(int number) {
     void (*call)(void) = interrupted;
-    /* Whoever presses the keys again does not want to wait for the first answer to stop. */
-    signal(number, SIG_DFL);
+    /* Whoever presses the keys again does not want to wait for the first answer to stop. Some
+     * systems reset the handler by themselves. */
+    signal(number, handler_stays ? handle : SIG_DFL);
     if (call != NULL) call();
 }
 
-void spn_term_on_interrupt(void (*on_interrupt)(void)) {
+static void set_handler(void (*on_interrupt)(void), bool stays) {
     interrupted = on_interrupt;
+    handler_stays = stays;
     signal(SIGINT, on_interrupt != NULL ? handle : SIG_DFL);
 }
+
+void spn_term_on_interrupt(void (*on_interrupt)(void)) { set_handler(on_interrupt, false); }
+
+void spn_term_on_interrupts(void (*on_interrupt)(void)) { set_handler(on_interrupt, true); }
 
 double spn_term_seconds(void) {
     struct timespec now;

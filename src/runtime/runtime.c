@@ -147,6 +147,22 @@ bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out)
     return true;
 }
 
+/* ---- sessions on disk ---- */
+
+spn_status spn_runtime_save_session(spn_runtime *runtime, const char *path, spn_error *err) {
+    SPN_TRY(spn_runtime_take(runtime, true, err));
+    spn_status status = spn_session_save(atomic_load(&runtime->session), path, err);
+    spn_runtime_release(runtime);
+    return status;
+}
+
+spn_status spn_runtime_load_session(spn_runtime *runtime, const char *path, spn_error *err) {
+    SPN_TRY(spn_runtime_take(runtime, true, err));
+    spn_status status = spn_session_load(atomic_load(&runtime->session), path, err);
+    spn_runtime_release(runtime);
+    return status;
+}
+
 /* ---- asking ---- */
 
 /* What the model is to continue. */
