@@ -160,6 +160,11 @@ typedef struct spn_cli_engine {
     }
 #define SPN_CLI_BATCH_OPTION(engine) \
     { "--batch", "-b", SPN_OPT_U32, "N", &(engine).n_batch, "most tokens a pass (default 512)" }
+#define SPN_CLI_PULL_OPTION(may_pull)                                  \
+    {                                                                  \
+        "--pull", NULL, SPN_OPT_FLAG, NULL, &(may_pull),               \
+            "fetch the model from the hub when it is not in the store" \
+    }
 #define SPN_CLI_CPU_OPTION(engine)                                        \
     {                                                                     \
         "--cpu", NULL, SPN_OPT_CHOICE, SPN_CLI_CPU_LEVELS, &(engine).cpu, \
@@ -254,9 +259,12 @@ int spn_cli_error(const spn_error *err);
 
 /* ---- shared pieces ---- */
 
-/* The file behind a MODEL argument: a path as it is; "demo" is the built-in model, searched in the
- * source tree, the build tree and where it was installed. False when it is not to be found (the
- * error is printed). `path` has `n_path` bytes. */
+/* The file behind a MODEL argument: "demo" is the built-in model, searched in the source tree, the
+ * build tree and where it was installed; a path is taken as it is; everything else is looked up in
+ * the store, and fetched from the hub where it is not there and `may_pull` is set. Returns the exit
+ * code; an error is printed. `path` has `n_path` bytes. */
+int spn_cli_find_model(const char *model, bool may_pull, char *path, size_t n_path);
+/* The same without the hub; false when it is not found. */
 bool spn_cli_model_path(const char *model, char *path, size_t n_path);
 
 /* All of a stream; NULL (error printed) when it cannot be read or is longer than 64 MiB. Free with

@@ -21,6 +21,7 @@ typedef struct chat {
     spn_chat_response last; /* of the last answer, without its text */
     double load_s;
     bool is_over;
+    bool may_pull;
     char last_char;
 } chat;
 
@@ -364,7 +365,8 @@ static int load_and_talk(const char *model, const spn_cli_engine *engine, const 
     size_t n_bytes;
     spn_load_config config;
     spn_error err = {0};
-    if (!spn_cli_model_path(model, path, sizeof path)) return SPN_EXIT_FAILED;
+    int code = spn_cli_find_model(model, c->may_pull, path, sizeof path);
+    if (code != SPN_EXIT_OK) return code;
     if (template_path != NULL) {
         source = spn_cli_read_file(template_path, &n_bytes);
         if (source == NULL) return SPN_EXIT_FAILED;
@@ -373,7 +375,6 @@ static int load_and_talk(const char *model, const spn_cli_engine *engine, const 
     config.chat_template = source;
     config.session.progress = spn_cli_on_progress;
     config.session.progress_user = &c->progress;
-    int code = SPN_EXIT_OK;
     double start = spn_term_seconds();
     if (spn_runtime_create(&c->runtime, &err) != SPN_STATUS_OK ||
         spn_runtime_load(c->runtime, path, &config, &err) != SPN_STATUS_OK)
@@ -403,6 +404,7 @@ int spn_cmd_chat(int argc, char **argv) {
          "use this chat template instead of the model's own"},
         {"--max-tokens", "-n", SPN_OPT_U32, "N", &c.max_tokens,
          "most tokens of an answer (default: as many as the context holds)"},
+        SPN_CLI_PULL_OPTION(c.may_pull),
         SPN_CLI_SAMPLING_OPTIONS(c.sampling),
         SPN_CLI_CTX_OPTION(engine),
         SPN_CLI_KV_OPTION(engine),

@@ -18,6 +18,7 @@ typedef struct run_options {
     const char *session; /* file */
     bool raw;
     bool ignore_end;
+    bool pull;
     int stats;
 } run_options;
 
@@ -155,13 +156,13 @@ static int load_and_answer(const run_options *opt, const char *model, const char
     spn_load_config config;
     spn_error err = {0};
     run_state state = {0};
-    if (!spn_cli_model_path(model, path, sizeof path)) return SPN_EXIT_FAILED;
+    int code = spn_cli_find_model(model, opt->pull, path, sizeof path);
+    if (code != SPN_EXIT_OK) return code;
     if (spn_runtime_create(&state.runtime, &err) != SPN_STATUS_OK) return spn_cli_error(&err);
     spn_cli_load_config(&opt->engine, &config);
     config.session.progress = spn_cli_on_progress;
     config.session.progress_user = &state.progress;
     double start = spn_term_seconds();
-    int code = SPN_EXIT_OK;
     if (spn_runtime_load(state.runtime, path, &config, &err) != SPN_STATUS_OK)
         code = spn_cli_error(&err);
     state.load_s = spn_term_seconds() - start;
@@ -214,6 +215,7 @@ int spn_cmd_run(int argc, char **argv) {
          "continue the prompt as it is, without the model's chat template"},
         {"--ignore-end", NULL, SPN_OPT_FLAG, NULL, &opt.ignore_end,
          "go on where the model would end its text"},
+        SPN_CLI_PULL_OPTION(opt.pull),
         SPN_CLI_SAMPLING_OPTIONS(opt.sampling),
         SPN_CLI_CTX_OPTION(opt.engine),
         SPN_CLI_KV_OPTION(opt.engine),
@@ -229,7 +231,8 @@ int spn_cmd_run(int argc, char **argv) {
         .about =
             "Answers PROMPT, or what comes from the standard input where PROMPT is - or missing.\n"
             "Only the generated text goes to the standard output, as it comes. Ctrl-C ends the\n"
-            "answer and keeps what came. MODEL is a GGUF file or the word demo.\n",
+            "answer and keeps what came. MODEL is a GGUF file, the word demo, or a model of the "
+            "store.\n",
         .examples = "  spn-native run demo \"Once upon a time\"\n"
                     "  spn-native run demo \"The fox\" -n 50 --temp 0       # the likeliest text\n"
                     "  spn-native run model.gguf --system \"Answer in French.\" \"What is rain?\"\n"

@@ -67,8 +67,9 @@ int spn_cmd_tokenize(int argc, char **argv) {
     const spn_cli_page page = {
         .name = "tokenize",
         .usage = "MODEL",
-        .about = "Turns the standard input into token ids, all on one line. Only the model's\n"
-                 "vocabulary is read; MODEL is a GGUF file or the word demo.\n",
+        .about =
+            "Turns the standard input into token ids, all on one line. Only the model's\n"
+            "vocabulary is read; MODEL is a GGUF file, the word demo, or a model of the store.\n",
         .examples = "  printf 'Once upon a time' | spn-native tokenize demo\n"
                     "  echo 1 403 407 | spn-native tokenize --decode demo\n"
                     "  spn-native tokenize demo < book.txt | wc -w      # how long is it?\n",

@@ -34,16 +34,12 @@ static const char *hint(spn_status status) {
     switch (status) {
     case SPN_STATUS_MODEL_NOT_FOUND:
         return "give a path to a GGUF file, or the word demo";
-    case SPN_STATUS_FORMAT:
-        return "the file may be cut short or not a GGUF file";
     case SPN_STATUS_UNSUPPORTED_ARCHITECTURE:
         return "spn-native inspect FILE shows what the file holds";
     case SPN_STATUS_CONTEXT_FULL:
         return "shorten the prompt or raise --ctx";
     case SPN_STATUS_INSUFFICIENT_MEMORY:
         return "try a smaller --ctx, --kv q8_0 or a smaller model";
-    case SPN_STATUS_TEMPLATE:
-        return "--raw does without the chat template";
     default:
         return NULL;
     }
@@ -66,38 +62,6 @@ int spn_cli_exit_code(spn_status status) {
     default:
         return SPN_EXIT_FAILED;
     }
-}
-
-/* ---- the demo model ---- */
-
-static bool is_readable(const char *path) {
-    FILE *file = fopen(path, "rb");
-    if (file != NULL) fclose(file);
-    return file != NULL;
-}
-
-bool spn_cli_model_path(const char *model, char *path, size_t n_path) {
-    static const char *const places[] = {SPN_DEMO_SOURCE_PATH, SPN_DEMO_BUILD_PATH,
-                                         SPN_DEMO_INSTALL_PATH};
-    const char *found = NULL;
-    if (strcmp(model, "demo") != 0) {
-        found = model;
-    } else {
-        for (size_t i = 0; i < sizeof places / sizeof places[0] && found == NULL; i++)
-            if (is_readable(places[i])) found = places[i];
-    }
-    if (found == NULL) {
-        spn_cli_fail("cannot find the demo model: neither %s nor %s is there; give a path to a "
-                     "GGUF file",
-                     SPN_DEMO_SOURCE_PATH, SPN_DEMO_INSTALL_PATH);
-        return false;
-    }
-    if (strlen(found) >= n_path) {
-        spn_cli_fail("cannot open the model: its path is longer than %zu bytes", n_path - 1);
-        return false;
-    }
-    memcpy(path, found, strlen(found) + 1);
-    return true;
 }
 
 /* ---- small pieces ---- */

@@ -45,8 +45,8 @@ static void print_help(void) {
     printf("\n  spn-native COMMAND --help   explains a command, with examples\n"
            "  spn-native --version        prints the version\n");
 #ifdef SPN_HAVE_INFERENCE
-    printf("\nMODEL is the path of a GGUF file, or the word demo for the model that comes with\n"
-           "the program. First steps:\n"
+    printf("\nMODEL is the path of a GGUF file, the word demo for the model that comes with the\n"
+           "program, or the name of a model in the store, such as qwen3:8b. First steps:\n"
            "  spn-native run demo \"Once upon a time\"\n"
            "  spn-native inspect demo\n");
 #endif
