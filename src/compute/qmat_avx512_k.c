@@ -1,0 +1,318 @@
+/* qmat_avx512_k.c - AVX-512 products: the K types, super-blocks of 256.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * A super-block is two groups of four blocks of 32. Its integer scales are decoded for four rows at
+ * once, a row a lane, and permuted into [chain][row].
+ */
+#include "compute/qmat_avx512.h"
+
+/* ---- common ---- */
+
+/* Two f16 numbers of four rows, the second in the high halves, as [any chain][row]. */
+INLINE void widen_d_pairs(__m128i words, __m512 *first, __m512 *second) {
+    __m128i halves =
+        _mm_packus_epi32(_mm_and_si128(words, _mm_set1_epi32(0xffff)), _mm_srli_epi32(words, 16));
+    __m256 f = _mm256_cvtph_ps(halves);
+    *first = _mm512_broadcast_f32x4(_mm256_castps256_ps128(f));
+    *second = _mm512_broadcast_f32x4(_mm256_extractf128_ps(f, 1));
+}
+
+INLINE __m512 negate(__m512 x) { return _mm512_xor_ps(x, _mm512_set1_ps(-0.0f)); }
+
+/* One f16 number at byte `at` of four rows, as [any chain][row]. */
+INLINE __m512 load_d(const uint8_t *const p[4], size_t at) {
+    uint16_t h[4];
+    for (int i = 0; i < 4; i++) memcpy(&h[i], p[i] + at, 2);
+    __m128i halves = _mm_setr_epi16((short)h[0], (short)h[1], (short)h[2], (short)h[3], 0, 0, 0, 0);
+    return _mm512_broadcast_f32x4(_mm_cvtph_ps(halves));
+}
+
+/* 16 bytes at `at` of each row, a row a lane. */
+INLINE __m512i load_lanes(const uint8_t *const p[4], size_t at) {
+    __m256i low =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)(p[0] + at))),
+                                _mm_loadu_si128((const void *)(p[1] + at)), 1);
+    __m256i high =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)(p[2] + at))),
+                                _mm_loadu_si128((const void *)(p[3] + at)), 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+/* The 8 small numbers at `p` as qmat_group.s. */
+INLINE __m512i spread_scales(__m128i eight, bool is_signed) {
+    const __m512i at = _mm512_setr_epi32(0, 4, 0, 4, 1, 5, 1, 5, 2, 6, 2, 6, 3, 7, 3, 7);
+    __m256i s = is_signed ? _mm256_cvtepi8_epi32(eight) : _mm256_cvtepu8_epi32(eight);
+    return _mm512_permutexvar_epi32(at, _mm512_castsi256_si512(s));
+}
+
+INLINE __m128i load_eight(const uint8_t *p) { return _mm_loadl_epi64((const void *)p); }
+
+/* The 32 bytes at `p`, twice. */
+INLINE __m512i load_twice(const uint8_t *p) {
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)p));
+}
+
+/* x where `mask` has ones, y elsewhere. */
+INLINE __m512i select_bits(__m512i mask, __m512i x, __m512i y) {
+    return _mm512_ternarylogic_epi32(mask, x, y, 0xca);
+}
+
+/* One count for the low and one for the high four numbers of 64 bits; counts of turns are modulo
+ * 64, so that a negative one turns right. */
+INLINE __m512i two_counts(int low, int high) {
+    long long x = low & 63, y = high & 63;
+    return _mm512_setr_epi64(x, x, x, x, y, y, y, y);
+}
+
+/* ---- Q4_K, Q5_K: scales ---- */
+
+/* Per row's lane: | sc 0-3 | m 0-3 | sc 4-7 | m 4-7 | from | d dmin | scales 12 |. */
+INLINE __m512i decode_k4_scales(__m512i head) {
+    const __m512i shift = _mm512_set_epi32(4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0);
+    const __m512i low_mask =
+        _mm512_broadcast_i32x4(_mm_setr_epi32(0x3f3f3f3f, 0x3f3f3f3f, 0x0f0f0f0f, 0x0f0f0f0f));
+    const __m512i high_mask = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 0x30303030, 0x30303030));
+    /* Dwords 1 2 3 3, the last without its low nibbles; and dwords 1 2 for the high two bits. */
+    __m512i low = _mm512_srlv_epi32(_mm512_shuffle_epi32(head, (_MM_PERM_ENUM)0xf9), shift);
+    __m512i high = _mm512_srli_epi32(_mm512_shuffle_epi32(head, (_MM_PERM_ENUM)0x99), 2);
+    return _mm512_or_si512(_mm512_and_si512(low, low_mask), _mm512_and_si512(high, high_mask));
+}
+
+/* Byte `byte` + c of row r's lane as the number at [c][r]. */
+INLINE __m512 spread_bytes(__m512i x, int byte) {
+    const __m512i at = _mm512_add_epi32(
+        _mm512_setr_epi32(0, 16, 32, 48, 1, 17, 33, 49, 2, 18, 34, 50, 3, 19, 35, 51),
+        _mm512_set1_epi32(byte));
+    return _mm512_cvtepi32_ps(_mm512_maskz_permutexvar_epi8(0x1111111111111111, at, x));
+}
+
+/* D and N of a group; both products are exact. */
+INLINE void load_k4_scales(qmat_group *w, const uint8_t *const p[4], int half) {
+    __m512i head = load_lanes(p, 0), scales = decode_k4_scales(head);
+    const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
+    __m512 d, dmin;
+    widen_d_pairs(_mm512_castsi512_si128(_mm512_permutexvar_epi32(firsts, head)), &d, &dmin);
+    w->d = _mm512_mul_ps(d, spread_bytes(scales, 8 * half));
+    w->n = _mm512_mul_ps(negate(dmin), spread_bytes(scales, 8 * half + 4));
+}
+
+/* ---- Q4_K ---- */
+
+/* The raw bytes' lanes are | b0 b1 first half | b0 b1 second | b2 b3 first | b2 b3 second |; high
+ * nibbles are not shifted down, their blocks' sums are. */
+INLINE void load_q4_k(qmat_group *w, const uint8_t *const p[4], int half) {
+    const __m512i low = _mm512_set1_epi64(0x0f0f0f0f0f0f0f0f);
+    const __m512i mask = _mm512_mask_slli_epi64(low, 0xcc, low, 4);
+    for (int i = 0; i < 4; i++) {
+        __m512i raw = _mm512_loadu_si512(p[i] + 16 + 64 * half);
+        w->a[i] = _mm512_and_si512(_mm512_shuffle_i64x2(raw, raw, 0xa0), mask);
+        w->b[i] = _mm512_and_si512(_mm512_shuffle_i64x2(raw, raw, 0xf5), mask);
+    }
+    load_k4_scales(w, p, half);
+}
+#define Q4_K .kind = QMAT_MIN, .unit_bytes = 144, .odd_shift = 4
+QMAT_ROWS_ALL(q4_k, Q4_K)
+
+INLINE __m512i decode_q4_k(const uint8_t *row, size_t u, size_t n) {
+    (void)n;
+    __m256i raw = _mm256_loadu_si256((const void *)(row + u / 4 * 144 + 16 + u % 4 * 32));
+    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(raw), _mm256_srli_epi16(raw, 4), 1);
+    return _mm512_and_si512(both, _mm512_set1_epi8(15));
+}
+QMAT_UNPACK(q4_k, Q4_K)
+
+static const qmat_type type_q4_k = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q4_k)};
+QMAT_MATMUL(q4_k)
+
+/* ---- Q5_K: Q4_K and bit b of 32 bytes that all blocks share ---- */
+
+INLINE void load_q5_k(qmat_group *w, const uint8_t *const p[4], int half) {
+    const __m512i shift = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
+    const int n = 4 - 4 * half; /* turns bit 4 half + chain to bit 4 */
+    const __m512i turn = _mm512_setr_epi64(n & 63, n & 63, (n - 1) & 63, (n - 1) & 63, (n - 2) & 63,
+                                           (n - 2) & 63, (n - 3) & 63, (n - 3) & 63);
+    const __m512i low = _mm512_set1_epi8(15), five = _mm512_set1_epi8(31);
+    for (int i = 0; i < 4; i++) {
+        __m512i raw = _mm512_loadu_si512(p[i] + 48 + 64 * half);
+        __m512i a = _mm512_srlv_epi64(_mm512_shuffle_i64x2(raw, raw, 0xa0), shift);
+        __m512i b = _mm512_srlv_epi64(_mm512_shuffle_i64x2(raw, raw, 0xf5), shift);
+        __m512i high_a = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)(p[i] + 16)));
+        __m512i high_b = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)(p[i] + 32)));
+        a = select_bits(low, a, _mm512_rolv_epi64(high_a, turn));
+        b = select_bits(low, b, _mm512_rolv_epi64(high_b, turn));
+        w->a[i] = _mm512_and_si512(a, five);
+        w->b[i] = _mm512_and_si512(b, five);
+    }
+    load_k4_scales(w, p, half);
+}
+#define Q5_K .kind = QMAT_MIN, .unit_bytes = 176
+QMAT_ROWS_ALL(q5_k, Q5_K)
+
+INLINE __m512i decode_q5_k(const uint8_t *row, size_t u, size_t n) {
+    (void)n;
+    const uint8_t *p = row + u / 4 * 176;
+    int b = (int)(u % 4 * 2);
+    __m512i raw = load_twice(p + 48 + u % 4 * 32);
+    raw = _mm512_mask_srli_epi64(raw, 0xf0, raw, 4);
+    __m512i high = _mm512_rolv_epi64(load_twice(p + 16), two_counts(4 - b, 3 - b));
+    return _mm512_and_si512(select_bits(_mm512_set1_epi8(15), raw, high), _mm512_set1_epi8(31));
+}
+QMAT_UNPACK(q5_k, Q5_K)
+
+static const qmat_type type_q5_k = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q5_k)};
+QMAT_MATMUL(q5_k)
+
+/* ---- Q6_K ---- */
+
+/* The raw bytes are those of blocks 0 and 1 (low nibbles) and of 2 and 3; the two high bits of
+ * block c are bits 2 c and up of 32 bytes that all blocks share. */
+INLINE void load_q6_k(qmat_group *w, const uint8_t *const p[4], int half) {
+    const __m512i low = _mm512_set1_epi8(15), six = _mm512_set1_epi8(63);
+    for (int i = 0; i < 4; i++) {
+        __m512i raw = load_once(p[i] + 64 * half), high = load_twice(p[i] + 128 + 32 * half);
+        __m512i a = select_bits(low, raw, _mm512_rolv_epi64(high, two_counts(4, 2)));
+        __m512i b =
+            select_bits(low, _mm512_srli_epi16(raw, 4), _mm512_rolv_epi64(high, two_counts(0, -2)));
+        w->a[i] = _mm512_and_si512(a, six);
+        w->b[i] = _mm512_and_si512(b, six);
+        w->s[i] = spread_scales(load_eight(p[i] + 192 + 8 * half), true);
+    }
+    w->d = load_d(p, 208);
+}
+#define Q6_K .kind = QMAT_SUB, .unit_bytes = 210, .panel_scales = true
+QMAT_ROWS_ALL(q6_k, Q6_K)
+
+INLINE __m512i decode_q6_k(const uint8_t *row, size_t u, size_t n) {
+    (void)n;
+    const uint8_t *p = row + u / 4 * 210;
+    size_t half = u / 2 % 2;
+    int c = (int)(u % 2 * 2);
+    __m512i raw = _mm512_srl_epi64(_mm512_loadu_si512(p + 64 * half), _mm_cvtsi32_si128(2 * c));
+    __m512i high =
+        _mm512_rolv_epi64(load_twice(p + 128 + 32 * half), two_counts(4 - 2 * c, 2 - 2 * c));
+    return _mm512_and_si512(select_bits(_mm512_set1_epi8(15), raw, high), _mm512_set1_epi8(63));
+}
+QMAT_UNPACK(q6_k, Q6_K)
+
+static const qmat_type type_q6_k = {.kind = QMAT_SUB,
+                                    .panel_kind = QMAT_SUB,
+                                    .offset = 32,
+                                    .panel_offset = 32,
+                                    QMAT_FUNCTIONS(q6_k)};
+QMAT_MATMUL(q6_k)
+
+/* ---- Q3_K ---- */
+
+/* The 8 scales, less their 32, of the sub-blocks of super-block half `half`: low nibbles or high
+ * ones of 8 bytes, and bits 4 half (then 4 half + 2) and up of 4 more. */
+INLINE __m128i q3_k_scales(const uint8_t *p, int half) {
+    __m128i low = _mm_srli_epi64(load_eight(p + 96), 4 * half);
+    __m128i high = _mm_loadu_si128((const void *)(p + 94)); /* ends with the block: scales at 2 */
+    high = _mm_srlv_epi32(_mm_shuffle_epi8(high, _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, -1,
+                                                               -1, -1, -1, -1, -1, -1, -1)),
+                          _mm_setr_epi32(4 * half, 4 * half + 2, 0, 0));
+    low = _mm_and_si128(low, _mm_set1_epi8(15));
+    high = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+    return _mm_sub_epi8(_mm_or_si128(low, high), _mm_set1_epi8(32));
+}
+
+/* q of two blocks from their two low bits, those of block c being bits 2 c and up of qs, and their
+ * third, bit `third` and the next one up of hmask. */
+INLINE __m512i q3_k_weights(__m512i qs, __m512i hmask, int c, int third) {
+    __m512i low = _mm512_rolv_epi64(qs, two_counts(-2 * c, -2 * c - 2));
+    __m512i high = _mm512_rolv_epi64(hmask, two_counts(2 - third, 1 - third));
+    return _mm512_and_si512(select_bits(_mm512_set1_epi8(3), low, high), _mm512_set1_epi8(7));
+}
+
+INLINE void load_q3_k(qmat_group *w, const uint8_t *const p[4], int half) {
+    for (int i = 0; i < 4; i++) {
+        __m512i qs = load_twice(p[i] + 32 + 32 * half), hmask = load_twice(p[i]);
+        w->a[i] = q3_k_weights(qs, hmask, 0, 4 * half);
+        w->b[i] = q3_k_weights(qs, hmask, 2, 4 * half + 2);
+        w->s[i] = spread_scales(q3_k_scales(p[i], half), true);
+    }
+    w->d = load_d(p, 108);
+}
+#define Q3_K .kind = QMAT_SUB, .unit_bytes = 110
+QMAT_ROWS_ALL(q3_k, Q3_K)
+
+/* Panels have sc (q - 4) + 127 in place of q: 3 <= that <= 255, for -32 <= sc <= 31 and
+ * -4 <= q - 4 <= 3. Two bytes are multiplied as one word, modulo 2^16. */
+INLINE __m512i decode_q3_k(const uint8_t *row, size_t u, size_t n) {
+    (void)n;
+    const uint8_t *p = row + u / 4 * 110;
+    int half = (int)(u / 2 % 2), c = (int)(u % 2 * 2);
+    __m512i q = q3_k_weights(load_twice(p + 32 + 32 * half), load_twice(p), c, 4 * half + c);
+    const __m512i at = _mm512_add_epi16(
+        _mm512_setr_epi32(0, 0, 0, 0, 0x10001, 0x10001, 0x10001, 0x10001, 0x20002, 0x20002, 0x20002,
+                          0x20002, 0x30003, 0x30003, 0x30003, 0x30003),
+        _mm512_set1_epi16((short)(2 * c)));
+    __m512i sc = _mm512_permutexvar_epi16(
+        at, _mm512_castsi128_si512(_mm_cvtepi8_epi16(q3_k_scales(p, half))));
+    __m512i base = _mm512_sub_epi16(_mm512_set1_epi16(127), _mm512_slli_epi16(sc, 2));
+    base = _mm512_add_epi16(base, _mm512_slli_epi16(base, 8));
+    return _mm512_add_epi16(_mm512_mullo_epi16(q, sc), base);
+}
+QMAT_UNPACK(q3_k, Q3_K)
+
+static const qmat_type type_q3_k = {.kind = QMAT_SUB,
+                                    .panel_kind = QMAT_PLAIN,
+                                    .offset = 4,
+                                    .panel_offset = 127,
+                                    QMAT_FUNCTIONS(q3_k)};
+QMAT_MATMUL(q3_k)
+
+/* ---- Q2_K ---- */
+
+INLINE void load_q2_k(qmat_group *w, const uint8_t *const p[4], int half) {
+    const __m512i two = _mm512_set1_epi8(3);
+    const __m128i low = _mm_set1_epi8(15);
+    __m512i minima = _mm512_setzero_si512();
+    uint32_t dd[4];
+    for (int i = 0; i < 4; i++) {
+        __m512i qs = load_twice(p[i] + 16 + 32 * half);
+        w->a[i] = _mm512_and_si512(_mm512_srlv_epi64(qs, two_counts(0, 2)), two);
+        w->b[i] = _mm512_and_si512(_mm512_srlv_epi64(qs, two_counts(4, 6)), two);
+        __m128i scales = load_eight(p[i] + 8 * half);
+        w->s[i] = spread_scales(_mm_and_si128(scales, low), false);
+        /* Dword c has the minima of block c; row i takes number i of each lane. */
+        __m128i m = _mm_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(scales, 4), low));
+        const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+        minima = _mm512_mask_permutexvar_epi32(minima, (__mmask16)(0x1111 << i), lanes,
+                                               _mm512_castsi128_si512(m));
+        memcpy(&dd[i], p[i] + 80, 4);
+    }
+    w->pairs = minima;
+    widen_d_pairs(_mm_setr_epi32((int)dd[0], (int)dd[1], (int)dd[2], (int)dd[3]), &w->d, &w->n);
+    w->n = negate(w->n);
+}
+#define Q2_K .kind = QMAT_SUB_MIN, .unit_bytes = 84
+QMAT_ROWS_ALL(q2_k, Q2_K)
+
+/* Panels have sc q in place of q: at most 45, two bytes multiplied as one word. */
+INLINE __m512i decode_q2_k(const uint8_t *row, size_t u, size_t n) {
+    (void)n;
+    const uint8_t *p = row + u / 4 * 84;
+    int half = (int)(u / 2 % 2), c = (int)(u % 2 * 2);
+    __m512i q = _mm512_srlv_epi64(load_twice(p + 16 + 32 * half), two_counts(2 * c, 2 * c + 2));
+    uint32_t four;
+    memcpy(&four, p + u % 4 * 4, 4);
+    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    __m128i sc = _mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)(four & 0x0f0f0f0f)));
+    sc = _mm_or_si128(sc, _mm_slli_epi32(sc, 16));
+    return _mm512_mullo_epi16(_mm512_and_si512(q, _mm512_set1_epi8(3)),
+                              _mm512_permutexvar_epi32(lanes, _mm512_castsi128_si512(sc)));
+}
+QMAT_UNPACK(q2_k, Q2_K)
+
+static const qmat_type type_q2_k = {
+    .kind = QMAT_SUB_MIN, .panel_kind = QMAT_SUB_MIN, QMAT_FUNCTIONS(q2_k)};
+QMAT_MATMUL(q2_k)
+
+void spn_qmat_init_avx512_k(spn_kernels *table) {
+    table->matmul[SPN_TYPE_Q2_K] = matmul_q2_k;
+    table->matmul[SPN_TYPE_Q3_K] = matmul_q3_k;
+    table->matmul[SPN_TYPE_Q4_K] = matmul_q4_k;
+    table->matmul[SPN_TYPE_Q5_K] = matmul_q5_k;
+    table->matmul[SPN_TYPE_Q6_K] = matmul_q6_k;
+}
