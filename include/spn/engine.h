@@ -343,6 +343,97 @@ SPN_API spn_status spn_sampler_accept(spn_sampler *sampler, int32_t token, spn_e
 SPN_API int32_t spn_sampler_sample(spn_sampler *sampler, const float *logits);
 SPN_API uint64_t spn_sampler_seed(const spn_sampler *sampler);
 
+/* ---- generating ---- */
+
+/* Why a generation ended. */
+typedef enum spn_finish_reason {
+    SPN_FINISH_REASON_STOP,   /* the model ended its text, or a stop sequence came */
+    SPN_FINISH_REASON_LENGTH, /* max_tokens, or the context is full */
+    SPN_FINISH_REASON_CANCELLED,
+} spn_finish_reason;
+/* "stop", "length", "cancelled"; "unknown" for other numbers. */
+SPN_API const char *spn_finish_reason_name(spn_finish_reason reason);
+
+/* ---- several texts at once ---- */
+
+/* Evaluates many texts over one model side by side: in every pass the next token of each running
+ * text and, in the room that is left, pieces of the prompts that wait for theirs. Generation is
+ * bound by reading the weights, so eight texts take little more time a pass than one. Each text
+ * gives exactly the tokens that it gives alone.
+ *
+ * The scheduler has one thread of its own and is internally locked: any thread may call it. */
+typedef struct spn_scheduler spn_scheduler;
+
+/* Zero means default for every field; NULL means all defaults. */
+typedef struct spn_scheduler_options {
+    uint32_t n_sequences; /* most texts side by side; 0: 8 */
+    uint32_t n_waiting;   /* most requests that wait for a place; 0: 256 */
+    uint32_t n_ctx;       /* of each text; 0: as much as all of them can cache in half of the
+                             available memory, at most the model's n_ctx_train */
+    uint32_t n_threads;   /* as in spn_session_options */
+    uint32_t n_batch;
+    spn_kv_type type_k;
+    spn_kv_type type_v;
+} spn_scheduler_options;
+
+typedef struct spn_scheduler_info {
+    uint32_t n_sequences, n_ctx;
+    uint32_t n_running, n_waiting;
+    uint64_t n_passes;    /* since the start */
+    uint64_t n_evaluated; /* tokens, since the start */
+} spn_scheduler_info;
+
+/* What became of a request. */
+typedef struct spn_request_result {
+    uint64_t id;
+    spn_status status; /* OK also when it was cancelled: see finish_reason */
+    const char *error; /* "" when OK; valid during the callback */
+    spn_finish_reason finish_reason;
+    const int32_t *tokens; /* [n_tokens] generated ones, without the token that ended the text;
+                              valid during the callback */
+    size_t n_tokens;
+    uint32_t n_prompt_tokens;
+    uint32_t n_cached_tokens; /* of the prompt, found in a cache */
+    uint64_t seed;
+    double wait_s, prompt_s, generation_s; /* seconds in the queue, on the prompt, and after the
+                                              first token */
+} spn_request_result;
+
+/* Callbacks run on the scheduler's thread and may submit and cancel, but not free the scheduler. A
+ * slow one slows everybody. on_token gets each generated token; returning false ends the text
+ * (CANCELLED). on_done comes exactly once for every accepted request, also when the scheduler is
+ * freed. */
+typedef bool (*spn_token_fn)(uint64_t id, int32_t token, void *user);
+typedef void (*spn_done_fn)(const spn_request_result *result, void *user);
+
+typedef struct spn_request {
+    const int32_t *tokens; /* [n_tokens] the prompt; copied */
+    size_t n_tokens;
+    spn_sampler_options sampler; /* its arrays are copied */
+    uint32_t max_tokens;         /* most tokens to generate; 0: as many as the context holds */
+    int32_t priority;      /* higher ones get a place and prompt time first; equals in order */
+    bool ignore_end;       /* go on past end-of-text tokens */
+    spn_token_fn on_token; /* NULL: none */
+    spn_done_fn on_done;   /* NULL: none */
+    void *user;
+} spn_request;
+
+/* The model must outlive the scheduler. Errors: as spn_session_create, PROCESS (no thread). */
+SPN_API spn_status spn_scheduler_create(spn_scheduler **out, const spn_model *model,
+                                        const spn_scheduler_options *options, spn_error *err);
+/* Cancels what runs and waits, and returns when all callbacks are done. NULL is fine. */
+SPN_API void spn_scheduler_free(spn_scheduler *scheduler);
+/* *id (may be NULL) is the request's number, never 0. Errors: INVALID_ARGUMENT (an id outside the
+ * vocabulary, a sampler's option), CONTEXT_FULL (both numbers), BUSY (the queue is full; try again
+ * later), NO_MEMORY. */
+SPN_API spn_status spn_scheduler_submit(spn_scheduler *scheduler, const spn_request *request,
+                                        uint64_t *id, spn_error *err);
+/* Ends a request within one pass; one that is done already, or never was, is left alone. */
+SPN_API void spn_scheduler_cancel(spn_scheduler *scheduler, uint64_t id);
+/* Waits until nothing runs or waits. Not from a callback. */
+SPN_API void spn_scheduler_wait(spn_scheduler *scheduler);
+SPN_API void spn_scheduler_describe(spn_scheduler *scheduler, spn_scheduler_info *out);
+
 #ifdef __cplusplus
 }
 #endif

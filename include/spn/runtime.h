@@ -55,14 +55,6 @@ typedef struct spn_chat_options {
     const char *variables_json; /* and a JSON object of variables, {"enable_thinking": false} */
 } spn_chat_options;
 
-typedef enum spn_finish_reason {
-    SPN_FINISH_REASON_STOP,   /* the model ended its text, or a stop sequence came */
-    SPN_FINISH_REASON_LENGTH, /* max_tokens, or the context is full */
-    SPN_FINISH_REASON_CANCELLED,
-} spn_finish_reason;
-/* "stop", "length", "cancelled"; "unknown" for other numbers. */
-SPN_API const char *spn_finish_reason_name(spn_finish_reason reason);
-
 /* Start with {0}; free with spn_chat_response_clear. */
 typedef struct spn_chat_response {
     char *content; /* UTF-8 where the model's bytes are, NUL-terminated */

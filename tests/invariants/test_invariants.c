@@ -128,6 +128,61 @@ static void saved_sessions(const subject *s) {
     unlink(path);
 }
 
+enum { N_TEXTS = 3, N_NEXT = 8 };
+
+typedef struct together {
+    int32_t expected[N_NEXT];
+    bool equal;
+} together;
+
+static void compare_tokens(const spn_request_result *result, void *user) {
+    together *text = user;
+    text->equal = result->status == SPN_STATUS_OK && result->n_tokens == N_NEXT &&
+                  memcmp(result->tokens, text->expected, sizeof text->expected) == 0;
+}
+
+static int32_t likeliest(const float *logits, size_t n) {
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (logits[i] > logits[best]) best = i;
+    return (int32_t)best;
+}
+
+/* Texts that share passes go on as each does alone. */
+static void in_a_batch(const subject *s) {
+    spn_error err;
+    spn_scheduler *scheduler;
+    together texts[N_TEXTS];
+    spn_scheduler_options options = {.n_sequences = N_TEXTS,
+                                     .n_ctx = 128,
+                                     .n_batch = 7 + random_below(30),
+                                     .type_k = SPN_KV_TYPE_F32,
+                                     .type_v = SPN_KV_TYPE_F32};
+    check(spn_scheduler_create(&scheduler, s->model, &options, &err), &err);
+    for (int i = 0; i < N_TEXTS; i++) {
+        int32_t tokens[N_TOKENS + N_NEXT];
+        size_t n_prompt = 1 + random_below(N_TOKENS), n = n_prompt;
+        memcpy(tokens, s->tokens, n * sizeof *tokens);
+        spn_session *session = session_of(s, 2, 16, SPN_KV_TYPE_F32);
+        for (int j = 0; j < N_NEXT; j++) {
+            check(spn_session_sync(session, tokens, n, NULL, &err), &err);
+            tokens[n++] = texts[i].expected[j] = likeliest(spn_session_logits(session), s->row);
+        }
+        spn_session_free(session);
+        spn_request request = {.tokens = s->tokens,
+                               .n_tokens = n_prompt,
+                               .sampler = {.greedy = true},
+                               .max_tokens = N_NEXT,
+                               .ignore_end = true,
+                               .on_done = compare_tokens,
+                               .user = &texts[i]};
+        check(spn_scheduler_submit(scheduler, &request, NULL, &err), &err);
+    }
+    spn_scheduler_wait(scheduler);
+    spn_scheduler_free(scheduler);
+    for (int i = 0; i < N_TEXTS; i++) assert_true(texts[i].equal);
+}
+
 /* A smaller cache type gives other logits, but the same ones for every splitting. */
 static void kv_types(const subject *s) {
     const spn_kv_type types[] = {SPN_KV_TYPE_F16, SPN_KV_TYPE_BF16, SPN_KV_TYPE_Q8_0,
@@ -207,6 +262,7 @@ static void same_answer(void **state) {
     threads_and_batches(&s);
     prefixes(&s);
     saved_sessions(&s);
+    in_a_batch(&s);
     kv_types(&s);
     cpu_levels(path, &s);
     free(s.expected);
