@@ -1,5 +1,6 @@
 /* test_os.c - maps, files, virtual memory, threads, time. SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -238,6 +239,28 @@ static void waiting_forever_hears_the_signal(void **state) {
     spn_mutex_free(f.mutex);
 }
 
+static bool is_readable(const spn_event *event) {
+    struct pollfd poller = {.fd = spn_event_descriptor(event), .events = POLLIN};
+    return poll(&poller, 1, 0) == 1 && (poller.revents & POLLIN) != 0;
+}
+
+static void events_show_in_poll(void **state) {
+    (void)state;
+    spn_event *event = spn_event_create();
+    assert_non_null(event);
+    assert_false(is_readable(event));
+    for (int i = 0; i < 3; i++) {
+        spn_event_set(event);
+        spn_event_set(event); /* twice is once */
+        assert_true(is_readable(event));
+        spn_event_clear(event);
+        assert_false(is_readable(event));
+        spn_event_clear(event);
+    }
+    spn_event_free(event);
+    spn_event_free(NULL);
+}
+
 static void time_goes_on(void **state) {
     (void)state;
     uint64_t start = spn_time_ns();
@@ -417,6 +440,7 @@ int main(void) {
         cmocka_unit_test(mutexes_exclude),
         cmocka_unit_test(waiting_ends),
         cmocka_unit_test(waiting_forever_hears_the_signal),
+        cmocka_unit_test(events_show_in_poll),
         cmocka_unit_test(time_goes_on),
         cmocka_unit_test(random_bytes_differ),
         IN_FOLDER(small_files_go_both_ways),
