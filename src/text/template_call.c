@@ -128,7 +128,7 @@ static spn_status global_range(tm_context *c, const tm_call *call, tm_value *out
         return SPN_TM_FAIL(c, "range() of more than %d items", SPN_TM_MAX_RANGE);
     tm_range *range = spn_tm_alloc(c, 1, sizeof *range);
     if (range == NULL) return SPN_TM_NO_MEMORY(c);
-    *range = (tm_range){.start = start, .step = n > 1 ? step : 1, .n = (size_t)n};
+    *range = (tm_range){.start = start, .stop = stop, .step = step, .n = (size_t)n};
     *out = (tm_value){.kind = TM_RANGE, .r = range};
     return SPN_STATUS_OK;
 }

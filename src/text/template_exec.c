@@ -169,6 +169,8 @@ static spn_status run_loop(tm_context *c, tm_loop *loop) {
         c->frame = outer;
         tm_flow flow = c->flow;
         c->flow = TM_FLOW_NONE;
+        /* As in Jinja a round that break or continue cuts short does not keep `else` away. */
+        if (flow == TM_FLOW_NONE) loop->finished = true;
         if (flow == TM_FLOW_BREAK) break;
     }
     return SPN_STATUS_OK;
@@ -183,7 +185,7 @@ static spn_status loop_over(tm_context *c, const tm_node *n, tm_frame *outer, tm
     loop->passed = spn_tm_alloc(c, loop->n_items, sizeof *loop->passed);
     if (loop->passed == NULL) return SPN_TM_NO_MEMORY(c);
     SPN_TRY(run_loop(c, loop));
-    if (loop->n_taken > 0 || n->e == NULL) return SPN_STATUS_OK;
+    if (loop->finished || n->e == NULL) return SPN_STATUS_OK;
     return exec_scoped(c, n->e);
 }
 

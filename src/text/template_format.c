@@ -396,9 +396,8 @@ static spn_status read_spec(tm_context *c, const tm_string *f, spec *s) {
 
 static spn_status put_formatted(tm_context *c, spn_buf *buf, spec *s, tm_value v) {
     const tm_string *text;
-    bool plain_number = spn_tm_is_number(&v) && v.kind != TM_BOOL;
-    if (s->type == '\0' && plain_number) {
-        if (v.kind == TM_INT) {
+    if (s->type == '\0' && spn_tm_is_number(&v)) {
+        if (spn_tm_is_int(&v)) {
             s->type = 'd';
         } else if (s->precision >= 0) {
             s->type = 'g';
@@ -436,6 +435,7 @@ static spn_status put_field(tm_context *c, spn_buf *buf, const char *field, size
     spec s;
     SPN_TRY(field_value(c, field, n_name, args, next, &v));
     SPN_TRY(read_spec(c, &spec_text, &s));
+    if (conversion == '\0' && spec_text.len == 0) return spn_tm_put_str(c, buf, v);
     if (conversion == 'r') return put_repr_text(c, buf, &s, v);
     if (conversion == 's') {
         const tm_string *text;

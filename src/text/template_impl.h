@@ -104,7 +104,7 @@ typedef struct tm_dict {
 } tm_dict;
 
 typedef struct tm_range {
-    int64_t start, step;
+    int64_t start, stop, step; /* stop is for display */
     size_t n;
 } tm_range;
 
@@ -334,6 +334,7 @@ typedef struct tm_loop {
     tm_value *passed; /* [n_passed], of which n_taken were iterated over */
     size_t n_passed, n_taken;
     unsigned depth0; /* of a recursive loop */
+    bool finished;   /* a round came to its end */
     const tm_list *last_changed;
 } tm_loop;
 

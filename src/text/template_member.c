@@ -92,7 +92,7 @@ spn_status spn_tm_item(tm_context *c, tm_value object, tm_value key, tm_value *o
 /* ---- slices ---- */
 
 typedef struct slice {
-    int64_t start, step;
+    int64_t start, stop, step;
     size_t n;
 } slice;
 
@@ -110,7 +110,7 @@ static slice adjust(const tm_value range[3], size_t length) {
     int64_t start = step < 0 ? n - 1 : 0, stop = step < 0 ? -1 : n;
     if (range[0].kind != TM_NONE) start = clamp_index(spn_tm_int_of(&range[0]), n, step);
     if (range[1].kind != TM_NONE) stop = clamp_index(spn_tm_int_of(&range[1]), n, step);
-    slice s = {.start = start, .step = step};
+    slice s = {.start = start, .stop = stop, .step = step};
     if (step > 0 && start < stop) s.n = (size_t)((stop - start - 1) / step + 1);
     if (step < 0 && stop < start) s.n = (size_t)((start - stop - 1) / -step + 1);
     return s;
@@ -147,9 +147,9 @@ static spn_status slice_list(tm_context *c, tm_value list, slice s, tm_value *ou
 static spn_status slice_range(tm_context *c, const tm_range *range, slice s, tm_value *out) {
     tm_range *part = spn_tm_alloc(c, 1, sizeof *part);
     if (part == NULL) return SPN_TM_NO_MEMORY(c);
-    /* With at most one item left the step does not matter, and may not fit. */
     *part = (tm_range){.start = range->start + range->step * s.start,
-                       .step = s.n > 1 ? range->step * s.step : 1,
+                       .stop = range->start + range->step * s.stop,
+                       .step = range->step * s.step,
                        .n = s.n};
     *out = (tm_value){.kind = TM_RANGE, .r = part};
     return SPN_STATUS_OK;

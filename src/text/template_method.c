@@ -125,7 +125,7 @@ static spn_status split_space(tm_context *c, const tm_call *call, int64_t max, t
     const tm_string *s = self_text(call);
     size_t at = skip_spaces(s, 0, true);
     while (at < s->len) {
-        size_t end = max == 0 ? skip_spaces_back(s, s->len, true) : skip_spaces(s, at, false);
+        size_t end = max == 0 ? s->len : skip_spaces(s, at, false);
         SPN_TRY(push_part(c, call, parts, at, end));
         if (max-- == 0) break;
         at = skip_spaces(s, end, true);
@@ -145,7 +145,7 @@ static spn_status rsplit_space(tm_context *c, const tm_call *call, int64_t max, 
     const tm_string *s = self_text(call);
     size_t end = skip_spaces_back(s, s->len, true);
     while (end > 0) {
-        size_t at = max == 0 ? skip_spaces(s, 0, true) : skip_spaces_back(s, end, false);
+        size_t at = max == 0 ? 0 : skip_spaces_back(s, end, false);
         SPN_TRY(push_part(c, call, parts, at, end));
         if (max-- == 0) break;
         end = skip_spaces_back(s, at, true);

@@ -80,8 +80,7 @@ static spn_status put_number(tm_context *c, spn_buf *buf, int64_t value, int wid
 
 static spn_status put_name(tm_context *c, spn_buf *buf, const char *name, size_t n, char flag) {
     tm_string text = {.data = name, .len = spn_min_size(strlen(name), n)};
-    if (flag == '^') return spn_tm_put_cased(c, buf, &text, TM_UPPER);
-    if (flag == '#') return spn_tm_put_cased(c, buf, &text, TM_SWAPCASE);
+    if (flag == '^' || flag == '#') return spn_tm_put_cased(c, buf, &text, TM_UPPER);
     return spn_tm_put(c, buf, text.data, text.len);
 }
 
@@ -180,8 +179,9 @@ static spn_status put_letter(tm_context *c, spn_buf *buf, const date *d, char le
     case 'b':
     case 'h':
         return put_name(c, buf, months[d->month - 1], 3, flag);
-    case 'p':
-        return put_name(c, buf, d->hour < 12 ? "AM" : "PM", 2, flag);
+    case 'p': /* "opposite case" is lower case here */
+        if (flag != '#') return put_name(c, buf, d->hour < 12 ? "AM" : "PM", 2, flag);
+        return put_name(c, buf, d->hour < 12 ? "am" : "pm", 2, '\0');
     case 'P':
         return put_name(c, buf, d->hour < 12 ? "am" : "pm", 2, flag);
     case 'n':

@@ -216,8 +216,8 @@ static spn_status put_view(tm_context *c, spn_buf *buf, tm_value v) {
 
 static spn_status put_range(tm_context *c, spn_buf *buf, const tm_range *r) {
     char text[96];
-    int64_t stop = r->start + r->step * (int64_t)r->n;
-    int n = snprintf(text, sizeof text, "range(%lld, %lld", (long long)r->start, (long long)stop);
+    int n =
+        snprintf(text, sizeof text, "range(%lld, %lld", (long long)r->start, (long long)r->stop);
     if (r->step != 1)
         snprintf(text + n, sizeof text - (size_t)n, ", %lld)", (long long)r->step);
     else
