@@ -59,6 +59,12 @@ INLINE __m512i load_once(const void *p) {
     return x;
 }
 
+/* A table of 16 signed values for nibbles, less an offset of -128, in each lane. */
+INLINE __m512i value_table(const int8_t *values) {
+    __m128i x = _mm_loadu_si128((const void *)values);
+    return _mm512_broadcast_i32x4(_mm_xor_si128(x, _mm_set1_epi8((char)0x80)));
+}
+
 /* ---- rows ---- */
 
 /* Four rows' group of four blocks. */

@@ -1,5 +1,5 @@
-/* qmat_avx512_b32.c - AVX-512 loaders of the types with blocks of 32. SPDX-License-Identifier:
- * Apache-2.0
+/* qmat_avx512_b32.c - AVX-512 products: the types with blocks of 32.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * A group of four blocks of a row is 68 to 136 bytes. Two or four (unaligned, overlapping) loads
  * cover it, a two-register byte permutation brings the weights' bytes into place, and masked word
@@ -16,7 +16,7 @@ INLINE __m256i pick_words(__m256i words, int row, __mmask16 chains, __m512i at, 
         _mm512_mask_permutexvar_epi16(_mm512_castsi256_si512(words), mask, at, x));
 }
 
-/* Word c * step + first at position [c][any row]. */
+/* Word w<c> at position [c][any row]. */
 INLINE __m512i word_index(int w0, int w1, int w2, int w3) {
     return _mm512_castsi256_si512(_mm256_setr_epi16(
         (short)w0, (short)w0, (short)w0, (short)w0, (short)w1, (short)w1, (short)w1, (short)w1,
@@ -65,4 +65,261 @@ static const qmat_type type_q8_0 = {.kind = QMAT_PLAIN,
                                     QMAT_FUNCTIONS(q8_0)};
 QMAT_MATMUL(q8_0)
 
-void spn_qmat_init_avx512_b32(spn_kernels *table) { table->matmul[SPN_TYPE_Q8_0] = matmul_q8_0; }
+/* ---- nibbles: | ... | qs 16 |, the low nibble of qs[i] being element i, the high one i + 16 ----
+ */
+
+/* Groups of blocks of `bytes` bytes are covered by loads x at byte 0 and y at 4 * bytes - 64. Where
+ * byte `at` of block c begins in the 128 bytes of both: */
+#define IN_XY(at, bytes, c) ((c) < 2 ? (at) + (c) * (bytes) : 128 + (at) - (4 - (c)) * (bytes))
+#define LANES_XY(at, bytes)                                                                \
+    LANE16(IN_XY(at, bytes, 0)), LANE16(IN_XY(at, bytes, 1)), LANE16(IN_XY(at, bytes, 2)), \
+        LANE16(IN_XY(at, bytes, 3))
+
+/* The raw bytes of a row's group. */
+typedef struct row_bytes {
+    __m512i x, y;
+} row_bytes;
+
+INLINE row_bytes load_xy(const uint8_t *p, int bytes) {
+    return (row_bytes){load_once(p), load_once(p + 4 * bytes - 64)};
+}
+
+/* Adds row i's f16 numbers at byte `at` of its blocks to halves[0] (blocks 0 and 1) and [1]. */
+INLINE void pick_f16(__m256i halves[2], row_bytes raw, int row, int at, int bytes) {
+    const __m512i index = word_index(IN_XY(at, bytes, 0) / 2, IN_XY(at, bytes, 1) / 2,
+                                     IN_XY(at, bytes, 2) / 2 % 32, IN_XY(at, bytes, 3) / 2 % 32);
+    halves[0] = pick_words(halves[0], row, 0x00ff, index, raw.x);
+    halves[1] = pick_words(halves[1], row, 0xff00, index, raw.y);
+}
+
+INLINE __m512 widen_f16(const __m256i halves[2]) {
+    return _mm512_cvtph_ps(_mm256_or_si256(halves[0], halves[1]));
+}
+
+/* Nibbles of a group in order a and b. */
+INLINE void split_nibbles(qmat_group *w, int row, row_bytes raw, const uint8_t *index) {
+    const __m512i low = _mm512_set1_epi8(15);
+    __m512i qs = _mm512_permutex2var_epi8(raw.x, _mm512_load_si512(index), raw.y);
+    w->a[row] = _mm512_and_si512(qs, low);
+    w->b[row] = _mm512_and_si512(_mm512_srli_epi16(qs, 4), low);
+}
+
+/* 64 elements from the 16 bytes at `p` and at p + bytes (or p again, where n is 1). */
+INLINE __m512i nibbles_64(const uint8_t *p, size_t bytes, size_t n) {
+    const __m512i shift = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
+    __m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
+    __m128i next = _mm_loadu_si128((const void *)(n == 2 ? p + bytes : p));
+    x = _mm512_mask_broadcast_i32x4(x, 0xff00, next);
+    return _mm512_and_si512(_mm512_srlv_epi64(x, shift), _mm512_set1_epi8(15));
+}
+
+/* ---- Q4_0, Q4_1 ---- */
+
+static const uint8_t q4_0_qs[64] ALIGNED = {LANES_XY(2, 18)};
+
+INLINE void load_q4_0(qmat_group *w, const uint8_t *const p[4], int half) {
+    (void)half;
+    __m256i d[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (int i = 0; i < 4; i++) {
+        row_bytes raw = load_xy(p[i], 18);
+        split_nibbles(w, i, raw, q4_0_qs);
+        pick_f16(d, raw, i, 0, 18);
+    }
+    w->d = widen_f16(d);
+}
+#define Q4_0 .kind = QMAT_PLAIN, .block_bytes = 18, .unit_bytes = 72
+QMAT_ROWS_ALL(q4_0, Q4_0)
+
+INLINE __m512i decode_q4_0(const uint8_t *row, size_t u, size_t n) {
+    return nibbles_64(row + 36 * u + 2, 18, n);
+}
+QMAT_UNPACK(q4_0, Q4_0)
+
+static const qmat_type type_q4_0 = {.kind = QMAT_PLAIN,
+                                    .panel_kind = QMAT_PLAIN,
+                                    .offset = 8,
+                                    .panel_offset = 8,
+                                    QMAT_FUNCTIONS(q4_0)};
+QMAT_MATMUL(q4_0)
+
+static const uint8_t q4_1_qs[64] ALIGNED = {LANES_XY(4, 20)};
+
+INLINE void load_q4_1(qmat_group *w, const uint8_t *const p[4], int half) {
+    (void)half;
+    __m256i d[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, m[2] = {d[0], d[0]};
+    for (int i = 0; i < 4; i++) {
+        row_bytes raw = load_xy(p[i], 20);
+        split_nibbles(w, i, raw, q4_1_qs);
+        pick_f16(d, raw, i, 0, 20);
+        pick_f16(m, raw, i, 2, 20);
+    }
+    w->d = widen_f16(d);
+    w->n = widen_f16(m);
+}
+#define Q4_1 .kind = QMAT_MIN, .block_bytes = 20, .unit_bytes = 80
+QMAT_ROWS_ALL(q4_1, Q4_1)
+
+INLINE __m512i decode_q4_1(const uint8_t *row, size_t u, size_t n) {
+    return nibbles_64(row + 40 * u + 4, 20, n);
+}
+QMAT_UNPACK(q4_1, Q4_1)
+
+static const qmat_type type_q4_1 = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q4_1)};
+QMAT_MATMUL(q4_1)
+
+/* ---- Q5_0, Q5_1: a fifth bit from | qh 4 |, bit i for element i ---- */
+
+/* Byte `at` of each block's qh, or the one two further on, eight times each. */
+#define LANE8X2(i)                                                                                \
+    (i), (i), (i), (i), (i), (i), (i), (i), (i) + 1, (i) + 1, (i) + 1, (i) + 1, (i) + 1, (i) + 1, \
+        (i) + 1, (i) + 1
+#define BITS_XY(at, bytes)                                                                    \
+    LANE8X2(IN_XY(at, bytes, 0)), LANE8X2(IN_XY(at, bytes, 1)), LANE8X2(IN_XY(at, bytes, 2)), \
+        LANE8X2(IN_XY(at, bytes, 3))
+
+INLINE __m512i add_fifth(__m512i q, row_bytes raw, const uint8_t *index) {
+    __m512i bits = _mm512_permutex2var_epi8(raw.x, _mm512_load_si512(index), raw.y);
+    __mmask64 set = _mm512_test_epi8_mask(bits, _mm512_set1_epi64((long long)0x8040201008040201));
+    return _mm512_mask_add_epi8(q, set, q, _mm512_set1_epi8(16));
+}
+
+/* 64 elements, with their fifth bits from the 4 bytes before each 16. */
+INLINE __m512i fives_64(const uint8_t *p, size_t bytes, size_t n) {
+    uint32_t low, high;
+    memcpy(&low, p - 4, 4);
+    memcpy(&high, n == 2 ? p + bytes - 4 : p - 4, 4);
+    __m512i q = nibbles_64(p, bytes, n);
+    return _mm512_mask_add_epi8(q, (uint64_t)high << 32 | low, q, _mm512_set1_epi8(16));
+}
+
+static const uint8_t q5_0_qs[64] ALIGNED = {LANES_XY(6, 22)};
+static const uint8_t q5_0_low[64] ALIGNED = {BITS_XY(2, 22)};
+static const uint8_t q5_0_high[64] ALIGNED = {BITS_XY(4, 22)};
+
+INLINE void load_q5_0(qmat_group *w, const uint8_t *const p[4], int half) {
+    (void)half;
+    __m256i d[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
+    for (int i = 0; i < 4; i++) {
+        row_bytes raw = load_xy(p[i], 22);
+        split_nibbles(w, i, raw, q5_0_qs);
+        w->a[i] = add_fifth(w->a[i], raw, q5_0_low);
+        w->b[i] = add_fifth(w->b[i], raw, q5_0_high);
+        pick_f16(d, raw, i, 0, 22);
+    }
+    w->d = widen_f16(d);
+}
+#define Q5_0 .kind = QMAT_PLAIN, .block_bytes = 22, .unit_bytes = 88
+QMAT_ROWS_ALL(q5_0, Q5_0)
+
+INLINE __m512i decode_q5_0(const uint8_t *row, size_t u, size_t n) {
+    return fives_64(row + 44 * u + 6, 22, n);
+}
+QMAT_UNPACK(q5_0, Q5_0)
+
+static const qmat_type type_q5_0 = {.kind = QMAT_PLAIN,
+                                    .panel_kind = QMAT_PLAIN,
+                                    .offset = 16,
+                                    .panel_offset = 16,
+                                    QMAT_FUNCTIONS(q5_0)};
+QMAT_MATMUL(q5_0)
+
+static const uint8_t q5_1_qs[64] ALIGNED = {LANES_XY(8, 24)};
+static const uint8_t q5_1_low[64] ALIGNED = {BITS_XY(4, 24)};
+static const uint8_t q5_1_high[64] ALIGNED = {BITS_XY(6, 24)};
+
+INLINE void load_q5_1(qmat_group *w, const uint8_t *const p[4], int half) {
+    (void)half;
+    __m256i d[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, m[2] = {d[0], d[0]};
+    for (int i = 0; i < 4; i++) {
+        row_bytes raw = load_xy(p[i], 24);
+        split_nibbles(w, i, raw, q5_1_qs);
+        w->a[i] = add_fifth(w->a[i], raw, q5_1_low);
+        w->b[i] = add_fifth(w->b[i], raw, q5_1_high);
+        pick_f16(d, raw, i, 0, 24);
+        pick_f16(m, raw, i, 2, 24);
+    }
+    w->d = widen_f16(d);
+    w->n = widen_f16(m);
+}
+#define Q5_1 .kind = QMAT_MIN, .block_bytes = 24, .unit_bytes = 96
+QMAT_ROWS_ALL(q5_1, Q5_1)
+
+INLINE __m512i decode_q5_1(const uint8_t *row, size_t u, size_t n) {
+    return fives_64(row + 48 * u + 8, 24, n);
+}
+QMAT_UNPACK(q5_1, Q5_1)
+
+static const qmat_type type_q5_1 = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q5_1)};
+QMAT_MATMUL(q5_1)
+
+/* ---- IQ4_NL, MXFP4: nibbles that stand for values of a table ---- */
+
+/* q in both registers becomes the table's value for it. */
+INLINE void look_up(qmat_group *w, int row, __m512i table) {
+    w->a[row] = _mm512_shuffle_epi8(table, w->a[row]);
+    w->b[row] = _mm512_shuffle_epi8(table, w->b[row]);
+}
+
+INLINE void load_iq4_nl(qmat_group *w, const uint8_t *const p[4], int half) {
+    load_q4_0(w, p, half);
+    for (int i = 0; i < 4; i++) look_up(w, i, value_table(spn_iq4_values));
+}
+#define IQ4_NL .kind = QMAT_PLAIN, .block_bytes = 18, .unit_bytes = 72
+QMAT_ROWS_ALL(iq4_nl, IQ4_NL)
+
+INLINE __m512i decode_iq4_nl(const uint8_t *row, size_t u, size_t n) {
+    return _mm512_shuffle_epi8(value_table(spn_iq4_values), decode_q4_0(row, u, n));
+}
+QMAT_UNPACK(iq4_nl, IQ4_NL)
+
+static const qmat_type type_iq4_nl = {.kind = QMAT_PLAIN,
+                                      .panel_kind = QMAT_PLAIN,
+                                      .offset = 128,
+                                      .panel_offset = 128,
+                                      QMAT_FUNCTIONS(iq4_nl)};
+QMAT_MATMUL(iq4_nl)
+
+static const uint8_t mxfp4_qs[64] ALIGNED = {LANES_XY(1, 17)};
+
+/* 2^(e - 128): a normal number's exponent is e - 1, below are subnormal ones. */
+INLINE __m512 power_of_2(__m512i e) {
+    __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
+    __mmask16 tiny = _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2));
+    return _mm512_castsi512_ps(
+        _mm512_mask_sllv_epi32(normal, tiny, _mm512_set1_epi32(0x200000), e));
+}
+
+INLINE void load_mxfp4(qmat_group *w, const uint8_t *const p[4], int half) {
+    (void)half;
+    uint8_t e[16];
+    for (int i = 0; i < 4; i++) {
+        split_nibbles(w, i, load_xy(p[i], 17), mxfp4_qs);
+        look_up(w, i, value_table(spn_mxfp4_values));
+        for (int c = 0; c < 4; c++) e[4 * c + i] = p[i][17 * c];
+    }
+    w->d = power_of_2(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)e)));
+}
+#define MXFP4 .kind = QMAT_PLAIN, .block_bytes = 17, .unit_bytes = 68
+QMAT_ROWS_ALL(mxfp4, MXFP4)
+
+INLINE __m512i decode_mxfp4(const uint8_t *row, size_t u, size_t n) {
+    return _mm512_shuffle_epi8(value_table(spn_mxfp4_values), nibbles_64(row + 34 * u + 1, 17, n));
+}
+QMAT_UNPACK(mxfp4, MXFP4)
+
+static const qmat_type type_mxfp4 = {.kind = QMAT_PLAIN,
+                                     .panel_kind = QMAT_PLAIN,
+                                     .offset = 128,
+                                     .panel_offset = 128,
+                                     QMAT_FUNCTIONS(mxfp4)};
+QMAT_MATMUL(mxfp4)
+
+void spn_qmat_init_avx512_b32(spn_kernels *table) {
+    table->matmul[SPN_TYPE_Q4_0] = matmul_q4_0;
+    table->matmul[SPN_TYPE_Q4_1] = matmul_q4_1;
+    table->matmul[SPN_TYPE_Q5_0] = matmul_q5_0;
+    table->matmul[SPN_TYPE_Q5_1] = matmul_q5_1;
+    table->matmul[SPN_TYPE_Q8_0] = matmul_q8_0;
+    table->matmul[SPN_TYPE_IQ4_NL] = matmul_iq4_nl;
+    table->matmul[SPN_TYPE_MXFP4] = matmul_mxfp4;
+}

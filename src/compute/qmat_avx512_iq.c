@@ -1,5 +1,56 @@
-/* qmat_avx512_iq.c - AVX-512 loaders of the types with tables of values. SPDX-License-Identifier:
- * Apache-2.0 */
+/* qmat_avx512_iq.c - AVX-512 products: IQ4_XS.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "compute/qmat_avx512.h"
 
-void spn_qmat_init_avx512_iq(spn_kernels *table) { (void)table; }
+/* ---- IQ4_XS ---- */
+
+INLINE void load_iq4_xs(qmat_group *w, const uint8_t *const p[4], int half) {
+    const __m512i low = _mm512_set1_epi8(15), table = value_table(spn_iq4_values);
+    long long head[4]; /* | d | scales_h | scales_l 4 | */
+    for (int i = 0; i < 4; i++) {
+        __m512i raw = load_once(p[i] + 8 + 64 * half);
+        w->a[i] = _mm512_shuffle_epi8(table, _mm512_and_si512(raw, low));
+        raw = _mm512_and_si512(_mm512_srli_epi16(raw, 4), low);
+        w->b[i] = _mm512_shuffle_epi8(table, raw);
+        memcpy(&head[i], p[i], 8);
+    }
+    __m512i heads = _mm512_castsi256_si512(_mm256_setr_epi64x(head[0], head[1], head[2], head[3]));
+    /* Both words of all rows in all lanes, then lane c turns to the bits of block 4 half + c. */
+    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6, 0, 2, 4, 6, 0, 2, 4, 6);
+    __m512i first = _mm512_permutexvar_epi32(even, heads);
+    __m512i scales_l =
+        _mm512_permutexvar_epi32(_mm512_add_epi32(even, _mm512_set1_epi32(1)), heads);
+    const __m512i chain = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __m512i low_at =
+        _mm512_add_epi32(_mm512_slli_epi32(chain, 2), _mm512_set1_epi32(16 * half));
+    const __m512i high_at =
+        _mm512_add_epi32(_mm512_slli_epi32(chain, 1), _mm512_set1_epi32(16 + 8 * half));
+    __m512i ls = _mm512_and_si512(_mm512_srlv_epi32(scales_l, low_at), _mm512_set1_epi32(15));
+    __m512i high = _mm512_and_si512(_mm512_srlv_epi32(first, high_at), _mm512_set1_epi32(3));
+    ls = _mm512_or_si512(ls, _mm512_slli_epi32(high, 4));
+    __m512 d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(first));
+    w->d = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_sub_epi32(ls, _mm512_set1_epi32(32))));
+}
+#define IQ4_XS .kind = QMAT_PLAIN, .unit_bytes = 136
+QMAT_ROWS_ALL(iq4_xs, IQ4_XS)
+
+INLINE __m512i decode_iq4_xs(const uint8_t *row, size_t u, size_t n) {
+    (void)n;
+    const uint8_t *p = row + u / 4 * 136 + 8 + u % 4 * 32;
+    __m512i x =
+        _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 1, 0, 1, 2, 3, 2, 3),
+                                 _mm512_castsi256_si512(_mm256_loadu_si256((const void *)p)));
+    x = _mm512_srlv_epi64(x, _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4));
+    return _mm512_shuffle_epi8(value_table(spn_iq4_values),
+                               _mm512_and_si512(x, _mm512_set1_epi8(15)));
+}
+QMAT_UNPACK(iq4_xs, IQ4_XS)
+
+static const qmat_type type_iq4_xs = {.kind = QMAT_PLAIN,
+                                      .panel_kind = QMAT_PLAIN,
+                                      .offset = 128,
+                                      .panel_offset = 128,
+                                      QMAT_FUNCTIONS(iq4_xs)};
+QMAT_MATMUL(iq4_xs)
+
+void spn_qmat_init_avx512_iq(spn_kernels *table) { table->matmul[SPN_TYPE_IQ4_XS] = matmul_iq4_xs; }
