@@ -33,9 +33,9 @@ def main():
         run("meson", "install", "-C", build, "--no-rebuild", env=dict(os.environ, DESTDIR=root))
         model = find(root, "tales.q8_0.gguf")
         library = os.path.dirname(find(root, "libspn-native.so"))
-        env = dict(os.environ, PKG_CONFIG_SYSROOT_DIR=root, LD_LIBRARY_PATH=library,
-                   PKG_CONFIG_LIBDIR=os.path.dirname(find(root, "spn-native.pc")))
-        flags = run("pkg-config", "--cflags", "--libs", "spn-native", env=env).split()
+        env = dict(os.environ, LD_LIBRARY_PATH=library,
+                   PKG_CONFIG_PATH=os.path.dirname(find(root, "spn-native.pc")))
+        flags = run("pkg-config", "--define-variable=prefix=" + root + prefix, "--cflags", "--libs", "spn-native", env=env).split()
         program = os.path.join(root, "simple")
         more = [] if sanitizers == "none" else ["-fsanitize=" + sanitizers]
         run(*cc, os.path.join(source, "examples", "simple.c"), "-o", program, *more, *flags, env=env)

@@ -3,11 +3,13 @@
 
     test_readme.py SOURCE COMMAND
 
-Its C example is examples/simple.c; each `spn-native ...` command that it shows names a command and
-options that exist; it is no longer than 200 lines; files that it links to are there.
+Its C example is examples/simple.c; the tale under `./dev demo` is the one that is told; each `spn-native`
+line that it shows names a command and options that exist; it is no longer than 200 lines; files that it
+links to are there.
 """
 import os
 import re
+import shlex
 import subprocess
 import sys
 
@@ -23,6 +25,14 @@ def check_commands(text, command):
                 yield "%s has no option %s" % (words[1], word)
 
 
+def told(source, command):
+    """The tale of `./dev demo`, with the options that stand there."""
+    with open(os.path.join(source, "dev"), encoding="utf-8") as f:
+        options = re.search(r"set -- (\"Once upon a time\"[^;]*);", f.read()).group(1)
+    run = subprocess.run([command, "run", "demo", *shlex.split(options)], stdout=subprocess.PIPE, text=True)
+    return "Once upon a time" + run.stdout
+
+
 def main():
     source, command = sys.argv[1:]
     with open(os.path.join(source, "README.md"), encoding="utf-8") as f:
@@ -30,6 +40,8 @@ def main():
     with open(os.path.join(source, "examples", "simple.c"), encoding="utf-8") as f:
         example = f.read()
     bad = list(check_commands(text, command))
+    if " ".join(told(source, command).split()) not in " ".join(text.split()):
+        bad.append("./dev demo tells another tale")
     blocks = re.findall(r"^```c\n(.*?)^```$", text, re.M | re.S)
     if blocks != [example]:
         bad.append("the C example is not examples/simple.c")

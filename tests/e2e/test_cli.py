@@ -23,7 +23,7 @@ COMMANDS = ("run", "tokenize", "logits", "inspect", "bench", "detect-ram")
 class Output:
     def __init__(self, done):
         self.code, self.raw = done.returncode, done.stdout
-        self.out, self.err = done.stdout.decode(), done.stderr.decode()
+        self.out, self.err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
 
 
 def spn(*args, stdin=b"", **options):
