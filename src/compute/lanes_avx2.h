@@ -136,8 +136,17 @@ static inline float v_max_all(v16 v) {
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
 }
 
-/* Folds of 8 vectors at once: each step adds the halves of two vectors side by side. */
-static inline void v_fold_8_store(float sums[8], const v16 a[8]) {
+/* The first of the least of 8 numbers, none of them a NaN. */
+static inline int least_of_8(__m256 v) {
+    __m256 m = _mm256_min_ps(v, _mm256_permute2f128_ps(v, v, 1));
+    m = _mm256_min_ps(m, _mm256_shuffle_ps(m, m, 0x4e));
+    m = _mm256_min_ps(m, _mm256_shuffle_ps(m, m, 0xb1));
+    return __builtin_ctz((unsigned)_mm256_movemask_ps(_mm256_cmp_ps(v, m, _CMP_EQ_OQ)));
+}
+
+/* Which of 8 vectors has the least fold. All are folded at once: each step adds the halves of two
+ * vectors side by side. */
+static inline int v_least_fold(const v16 a[8]) {
     __m256 b[8], c[4], d[2];
     for (int i = 0; i < 8; i++) b[i] = _mm256_add_ps(a[i].a, a[i].b);
     for (int i = 0; i < 4; i++) /* i in the low 128 bits, i + 4 in the high ones */
@@ -149,7 +158,7 @@ static inline void v_fold_8_store(float sums[8], const v16 a[8]) {
     /* Even lanes of the pairs and odd ones: d[0] has 0 0 2 2 | 4 4 6 6, d[1] 1 1 3 3 | 5 5 7 7. */
     __m256 even = _mm256_shuffle_ps(d[0], d[1], 0x88), odd = _mm256_shuffle_ps(d[0], d[1], 0xdd);
     odd = _mm256_add_ps(even, odd); /* 0 2 1 3 | 4 6 5 7 */
-    _mm256_storeu_ps(sums, _mm256_permute_ps(odd, 0xd8));
+    return least_of_8(_mm256_permute_ps(odd, 0xd8));
 }
 
 /* n / amax and amax / n for n = 127 - j, j = 0..7. */
@@ -204,14 +213,15 @@ static inline __m128i whole_to_i16(__m256 v) {
     __m256i i = _mm256_cvtps_epi32(v);
     return _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
 }
-static inline void v_store_i8(int8_t *y, v16 v) {
-    _mm_storeu_si128((__m128i *)y, _mm_packs_epi16(whole_to_i16(v.a), whole_to_i16(v.b)));
+/* The sum of 16 signed bytes: of unsigned ones, less the offset. */
+static inline int sum_i8(__m128i b) {
+    __m128i s = _mm_sad_epu8(_mm_xor_si128(b, _mm_set1_epi8(-128)), _mm_setzero_si128());
+    return _mm_cvtsi128_si32(s) + _mm_extract_epi16(s, 4) - 16 * 128;
 }
-static inline int32_t v_sum_whole(v16 v) {
-    __m128i s = _mm_add_epi16(whole_to_i16(v.a), whole_to_i16(v.b));
-    s = _mm_madd_epi16(s, _mm_set1_epi16(1));
-    s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
-    return _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+static inline int v_store_i8(int8_t *y, v16 v) {
+    __m128i b = _mm_packs_epi16(whole_to_i16(v.a), whole_to_i16(v.b));
+    _mm_storeu_si128((__m128i *)y, b);
+    return sum_i8(b);
 }
 static inline void v_store_f16(void *y, v16 v) {
     __m128i *h = y;

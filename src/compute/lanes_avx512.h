@@ -92,8 +92,17 @@ static inline float v_fold(v16 v) {
 }
 static inline float v_max_all(v16 v) { return _mm512_reduce_max_ps(v); } /* no NaN inside */
 
-/* Folds of 8 vectors at once: each step adds the halves of two vectors side by side. */
-static inline void v_fold_8_store(float sums[8], const v16 a[8]) {
+/* The first of the least of 8 numbers, none of them a NaN. */
+static inline int least_of_8(__m256 v) {
+    __m256 m = _mm256_min_ps(v, _mm256_permute2f128_ps(v, v, 1));
+    m = _mm256_min_ps(m, _mm256_shuffle_ps(m, m, 0x4e));
+    m = _mm256_min_ps(m, _mm256_shuffle_ps(m, m, 0xb1));
+    return __builtin_ctz((unsigned)_mm256_movemask_ps(_mm256_cmp_ps(v, m, _CMP_EQ_OQ)));
+}
+
+/* Which of 8 vectors has the least fold. All are folded at once: each step adds the halves of two
+ * vectors side by side. */
+static inline int v_least_fold(const v16 a[8]) {
     __m512 b[4], c[2];
     for (int i = 0; i < 4; i++) /* lanes 0-7 of a[i], then of a[i + 4]; plus lanes 8-15 */
         b[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[i], a[i + 4], 0x44),
@@ -107,7 +116,7 @@ static inline void v_fold_8_store(float sums[8], const v16 a[8]) {
     d = _mm512_add_ps(d, _mm512_movehdup_ps(d));
     /* Sums stand at lanes 0 2 (0, 1), 4 6 (4, 5), 8 10 (2, 3), 12 14 (6, 7). */
     const __m512i order = _mm512_setr_epi32(0, 2, 8, 10, 4, 6, 12, 14, 0, 0, 0, 0, 0, 0, 0, 0);
-    _mm256_storeu_ps(sums, _mm512_castps512_ps256(_mm512_permutexvar_ps(order, d)));
+    return least_of_8(_mm512_castps512_ps256(_mm512_permutexvar_ps(order, d)));
 }
 
 /* n / amax and amax / n for n = 127 - j, j = 0..7. */
@@ -149,12 +158,17 @@ static inline v16 v_load_nibbles(const uint8_t *x, int shift) {
     b = _mm512_and_si512(_mm512_srl_epi32(b, _mm_cvtsi32_si128(shift)), _mm512_set1_epi32(15));
     return _mm512_cvtepi32_ps(_mm512_sub_epi32(b, _mm512_set1_epi32(8)));
 }
-/* Whole numbers of -128..127 to bytes. */
-static inline void v_store_i8(int8_t *y, v16 v) {
-    _mm_storeu_si128((__m128i *)y, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+/* The sum of 16 signed bytes: of unsigned ones, less the offset. */
+static inline int sum_i8(__m128i b) {
+    __m128i s = _mm_sad_epu8(_mm_xor_si128(b, _mm_set1_epi8(-128)), _mm_setzero_si128());
+    return _mm_cvtsi128_si32(s) + _mm_extract_epi16(s, 4) - 16 * 128;
 }
-/* The sum of 16 such numbers (exact). */
-static inline int32_t v_sum_whole(v16 v) { return _mm512_reduce_add_epi32(_mm512_cvtps_epi32(v)); }
+/* Whole numbers of -128..127 to bytes; returns their sum. */
+static inline int v_store_i8(int8_t *y, v16 v) {
+    __m128i b = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v));
+    _mm_storeu_si128((__m128i *)y, b);
+    return sum_i8(b);
+}
 static inline void v_store_f16(void *y, v16 v) {
     _mm256_storeu_si256((__m256i *)y, _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
 }

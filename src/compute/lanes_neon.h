@@ -149,8 +149,12 @@ static inline float v_fold(v16 v) {
 static inline float v_max_all(v16 v) {
     return vmaxvq_f32(vmaxq_f32(vmaxq_f32(v.q[0], v.q[1]), vmaxq_f32(v.q[2], v.q[3])));
 }
-static inline void v_fold_8_store(float sums[8], const v16 a[8]) {
+static inline int v_least_fold(const v16 a[8]) {
+    int best = 0;
+    float sums[8];
     for (int i = 0; i < 8; i++) sums[i] = v_fold(a[i]);
+    for (int i = 1; i < 8; i++) best = sums[i] < sums[best] ? i : best;
+    return best;
 }
 
 /* n / amax and amax / n for n = 127 - j, j = 0..7. */
@@ -214,12 +218,11 @@ static inline v16 v_load_nibbles(const uint8_t *x, int shift) {
 static inline int16x8_t whole_to_i16(float32x4_t a, float32x4_t b) {
     return vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(a)), vqmovn_s32(vcvtnq_s32_f32(b)));
 }
-static inline void v_store_i8(int8_t *y, v16 v) {
-    vst1q_s8(y, vcombine_s8(vqmovn_s16(whole_to_i16(v.q[0], v.q[1])),
-                            vqmovn_s16(whole_to_i16(v.q[2], v.q[3]))));
-}
-static inline int32_t v_sum_whole(v16 v) {
-    return vaddlvq_s16(vaddq_s16(whole_to_i16(v.q[0], v.q[1]), whole_to_i16(v.q[2], v.q[3])));
+static inline int v_store_i8(int8_t *y, v16 v) {
+    int8x16_t b = vcombine_s8(vqmovn_s16(whole_to_i16(v.q[0], v.q[1])),
+                              vqmovn_s16(whole_to_i16(v.q[2], v.q[3])));
+    vst1q_s8(y, b);
+    return vaddlvq_s8(b);
 }
 static inline void v_store_f16(void *y, v16 v) {
     for (int i = 0; i < 4; i++)

@@ -242,45 +242,70 @@ static void LANES_NAME(rope_split)(float *x, const float *cs, size_t n_rot) {
 
 static inline int best_candidate(const v16 x[2], const float id[8], const float d[8]) {
     v16 errors[8];
-    float sums[8];
     for (int j = 0; j < 8; j++) {
         v16 scale = v_set1(id[j]), step = v_set1(d[j]);
         v16 e0 = v_fnma(step, v_round(v_mul(x[0], scale)), x[0]);
         v16 e1 = v_fnma(step, v_round(v_mul(x[1], scale)), x[1]);
         errors[j] = v_fma(e1, e1, v_mul(e0, e0));
     }
-    v_fold_8_store(sums, errors);
-    int best = 0;
-    for (int j = 1; j < 8; j++) best = sums[j] < sums[best] ? j : best;
-    return best;
+    return v_least_fold(errors);
 }
 
-static inline float quantize_block(int8_t *q, int16_t *sum, const float *x) {
-    v16 v[2] = {v_load(x), v_load(x + 16)};
-    v16 size = v_max(v_abs(v[0]), v_abs(v[1]));
-    float amax = v_max_all(size), id[8], d[8];
-    bool nan = m_any(v_is_nan(v_add(v[0], v_neg(v[0])))) || m_any(v_is_nan(v_sub(v[1], v[1])));
-    if (nan || 127.0f / amax > 0x1.fffffep127f) {
-        memset(q, 0, 32);
-        sum[0] = sum[1] = 0;
-        return nan ? NAN : 0.0f;
+/* Some blocks at once, in three passes: a block's steps hang on each other, and the processor can
+ * only fill the waiting with other blocks' steps where those are near. */
+#define QUANT_GROUP 8
+
+typedef struct quant_group {
+    float id[QUANT_GROUP][8], d[QUANT_GROUP][8]; /* by candidate */
+    float flat[QUANT_GROUP]; /* the scale of a block that has no candidates, NaN or 0 */
+    bool has[QUANT_GROUP];
+} quant_group;
+
+static inline void group_scales(quant_group *group, const float *x, size_t n) {
+    for (size_t b = 0; b < n; b++, x += 32) {
+        v16 lo = v_load(x), hi = v_load(x + 16);
+        float amax = v_max_all(v_max(v_abs(lo), v_abs(hi)));
+        bool nan = m_any(v_is_nan(v_add(v_sub(lo, lo), v_sub(hi, hi))));
+        group->flat[b] = nan ? NAN : 0.0f;
+        group->has[b] = !nan && 127.0f / amax <= 0x1.fffffep127f;
+        candidates_8(group->id[b], group->d[b], amax);
     }
-    candidates_8(id, d, amax);
-    int best = best_candidate(v, id, d);
-    v16 scale = v_set1(id[best]);
+}
+
+static inline void finish_block(int8_t *q, int16_t *sum, const float *x, float id) {
     for (int h = 0; h < 2; h++) {
-        v16 whole = v_round(v_mul(v[h], scale));
-        v_store_i8(q + 16 * h, whole);
-        sum[h] = (int16_t)v_sum_whole(whole);
+        v16 whole = v_round(v_mul(v_load(x + 16 * h), v_set1(id)));
+        sum[h] = (int16_t)v_store_i8(q + 16 * h, whole);
     }
-    return d[best];
+}
+
+static void quantize_group(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x,
+                           size_t n) {
+    quant_group group;
+    int best[QUANT_GROUP] = {0};
+    group_scales(&group, x, n);
+    for (size_t b = 0; b < n; b++) {
+        v16 v[2] = {v_load(x + 32 * b), v_load(x + 32 * b + 16)};
+        if (group.has[b]) best[b] = best_candidate(v, group.id[b], group.d[b]);
+    }
+    for (size_t b = 0; b < n; b++) {
+        if (group.has[b]) {
+            finish_block(q + 32 * b, sum + 2 * b, x + 32 * b, group.id[b][best[b]]);
+        } else {
+            memset(q + 32 * b, 0, 32);
+            sum[2 * b] = sum[2 * b + 1] = 0;
+        }
+        d[b] = group.has[b] ? group.d[b][best[b]] : group.flat[b];
+        dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
+    }
 }
 
 static void LANES_NAME(quantize)(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x,
                                  size_t k) {
-    for (size_t b = 0; b < k / 32; b++) {
-        d[b] = quantize_block(q + 32 * b, sum + 2 * b, x + 32 * b);
-        dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
+    for (size_t b = 0; b < k / 32; b += QUANT_GROUP) {
+        size_t left = k / 32 - b;
+        quantize_group(q + 32 * b, d + b, dsum + b, sum + 2 * b, x + 32 * b,
+                       left < QUANT_GROUP ? left : QUANT_GROUP);
     }
 }
 
@@ -326,8 +351,7 @@ static void LANES_NAME(from_f32_q8_0)(void *row, const float *x, size_t k) {
     for (size_t b = 0; b < k / 32; b++) {
         v16 lo = v_load(x + 32 * b), hi = v_load(x + 32 * b + 16);
         float d = v_max_all(v_max(v_abs(lo), v_abs(hi))) / 127.0f, id = 1.0f / d;
-        bool plain = !m_any(v_is_nan(v_sub(lo, lo))) && !m_any(v_is_nan(v_sub(hi, hi))) &&
-                     id <= 0x1.fffffep127f;
+        bool plain = !m_any(v_is_nan(v_add(v_sub(lo, lo), v_sub(hi, hi)))) && id <= 0x1.fffffep127f;
         if (plain) {
             v_store_i8(block[b].qs, v_round(v_mul(lo, v_set1(id))));
             v_store_i8(block[b].qs + 16, v_round(v_mul(hi, v_set1(id))));
