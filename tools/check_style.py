@@ -94,7 +94,7 @@ def check_c(path, text, lines):
     name = os.path.basename(path)
     if not lines or not lines[0].startswith("/* %s - " % name):
         bad(path, 1, "the first line is `/* %s - purpose. ...`" % name)
-    if "SPDX-License-Identifier: Apache-2.0" not in "\n".join(lines[:3]):
+    if "SPDX-License-Identifier: Apache-2.0" not in "\n".join(lines[:6]):
         bad(path, 1, "no SPDX-License-Identifier in the first lines")
     code = code_only(text).split("\n")
     check_calls(path, code, lines)
@@ -130,7 +130,7 @@ def check_file(path):
         bad(path, 1, "%d bytes; the limit is %d" % (size, MAX_BYTES))
     if not path.endswith(TEXT) and os.path.basename(path) not in ("dev", "run", "pre-commit"):
         return
-    if "/corpus/" in path or path.startswith("tests/data/"):
+    if "/corpus/" in path or re.match(r"tests/golden/\w+/.*\.(txt|json|inp|out)$", path):
         return  # inputs are what they are
     try:
         with open(path, encoding="utf-8", newline="") as f:

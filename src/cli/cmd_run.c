@@ -182,11 +182,13 @@ static char *read_prompt(const spn_cli_args *args, bool raw) {
     size_t n_bytes = 0;
     bool from_stdin = given != NULL ? strcmp(given, "-") == 0 : !spn_term_is_terminal(stdin);
     if (!from_stdin) {
-        char *copy = malloc(strlen(given != NULL ? given : "") + 1);
+        const char *text = given != NULL ? given : "";
+        size_t n = strlen(text) + 1;
+        char *copy = malloc(n);
         if (copy == NULL)
             spn_cli_fail("cannot keep the prompt: no memory");
         else
-            strcpy(copy, given != NULL ? given : "");
+            memcpy(copy, text, n);
         return copy;
     }
     char *text = spn_cli_read_all(stdin, "the standard input", &n_bytes);

@@ -158,7 +158,7 @@ spn_line_editor *spn_line_editor_create(const char *history_path) {
     spn_line_editor *editor = calloc(1, sizeof *editor);
     if (editor == NULL) return NULL;
     if (history_path != NULL && strlen(history_path) < sizeof editor->history_path)
-        strcpy(editor->history_path, history_path);
+        memcpy(editor->history_path, history_path, strlen(history_path) + 1);
 #ifdef SPN_HAVE_LIBEDIT
     editor->is_terminal = spn_term_is_terminal(stdin) && spn_term_is_terminal(stdout);
     if (editor->is_terminal && !start_editing(editor)) {

@@ -1,5 +1,5 @@
-/* cpu_linear.c - what latent and linear attention add on the CPU. SPDX-License-Identifier:
- * Apache-2.0
+/* cpu_linear.c - what latent and linear attention add on the CPU.
+ * SPDX-License-Identifier: Apache-2.0
  */
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* kv_cache.c - keys, values and recurrent states of one sequence. SPDX-License-Identifier:
- * Apache-2.0
+/* kv_cache.c - keys, values and recurrent states of one sequence.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * One range of address space holds everything: for each layer the K tiles of each KV head, then the
  * V rows of each (kernels.h); memory is taken as positions are written. A layer with a window keeps

@@ -1,5 +1,5 @@
-/* model.c - opening a model: file, network and tokenizer together. SPDX-License-Identifier:
- * Apache-2.0
+/* model.c - opening a model: file, network and tokenizer together.
+ * SPDX-License-Identifier: Apache-2.0
  */
 #include "runtime/model.h"
 

@@ -1,5 +1,5 @@
-/* scheduler.c - many texts side by side: life, queue, callbacks. SPDX-License-Identifier:
- * Apache-2.0 */
+/* scheduler.c - many texts side by side: life, queue, callbacks.
+ * SPDX-License-Identifier: Apache-2.0 */
 #include "runtime/scheduler.h"
 
 #include <string.h>

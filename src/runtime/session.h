@@ -1,5 +1,5 @@
-/* session.h - a session's inside, for the files that make it up. SPDX-License-Identifier:
- * Apache-2.0
+/* session.h - a session's inside, for the files that make it up.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * session.c evaluates, session_file.c saves and restores. */
 #ifndef SPN_SESSION_H

@@ -114,9 +114,9 @@ static spn_status put_string(writer *w, const tm_string *s) {
 
 static spn_status put_float(writer *w, double f) {
     char text[32];
+    if (isnan(f)) return spn_tm_put_text(w->c, w->buf, "NaN");
+    if (isinf(f)) return spn_tm_put_text(w->c, w->buf, f < 0 ? "-Infinity" : "Infinity");
     spn_tm_float_text(f, text);
-    if (isnan(f)) strcpy(text, "NaN");
-    if (isinf(f)) strcpy(text, f < 0 ? "-Infinity" : "Infinity");
     return spn_tm_put_text(w->c, w->buf, text);
 }
 

@@ -159,7 +159,7 @@ static spn_status parse_index(tm_parser *p, tm_node **out) {
 
 static spn_status parse_subscript(tm_parser *p, tm_node *object, tm_node **out) {
     uint32_t line = line_of(p);
-    tm_node *index, *tuple;
+    tm_node *index = NULL, *tuple = NULL;
     SPN_TRY(spn_tm_expect(p, "["));
     SPN_TRY(parse_index(p, &index));
     if (spn_tm_at_operator(p, ",")) {

@@ -118,17 +118,17 @@ static int shortest_digits(double f, char digits[24], int *exponent) {
     int at = 0;
     for (; at < n && text[at] != 'e'; at++)
         if (text[at] >= '0' && text[at] <= '9') digits[n_digits++] = text[at];
-    *exponent = atoi(text + at + 1);
+    *exponent = (int)strtol(text + at + 1, NULL, 10);
     while (n_digits > 1 && digits[n_digits - 1] == '0') n_digits--;
     return n_digits;
 }
 
 /* As Python: plain from 1e-4 up to 1e16, with an exponent of at least two digits otherwise. */
 void spn_tm_float_text(double f, char out[32]) {
-    char digits[24];
+    char digits[24] = "";
     int exponent, n = 0;
     if (isnan(f) || isinf(f)) {
-        strcpy(out, isnan(f) ? "nan" : f < 0 ? "-inf" : "inf");
+        snprintf(out, 32, "%s", isnan(f) ? "nan" : f < 0 ? "-inf" : "inf");
         return;
     }
     if (signbit(f)) out[n++] = '-';

@@ -86,8 +86,10 @@ spn_status spn_tok_spm_text(spn_tok_run *run, const char *text, size_t len, bool
     while (tok->merge_blanks && len > 0 && text[0] == ' ') text++, len--;
     if (len == 0) return SPN_STATUS_OK;
     if (tok->specials.add_space_prefix && first) SPN_TRY(spn_tok_escape(run, " ", 1, err));
-    if (tok->merge_blanks) SPN_TRY(escape_merged(run, text, len, err));
-    else SPN_TRY(spn_tok_escape(run, text, len, err));
+    if (tok->merge_blanks)
+        SPN_TRY(escape_merged(run, text, len, err));
+    else
+        SPN_TRY(spn_tok_escape(run, text, len, err));
     return spn_tok_split_marks(run, run->text.data, start, run->text.len - start, word, err);
 }
 

@@ -290,8 +290,10 @@ static void append_token(const spn_tokenizer *tok, int32_t token, bool special, 
         return;
     case SPN_TOKEN_KIND_USER_DEFINED:
         /* gemma4 has runs of blanks among these, written as marks. */
-        if (tok->bpe.raw) unescape(out, text, len);
-        else spn_buf_append(out, text, len);
+        if (tok->bpe.raw)
+            unescape(out, text, len);
+        else
+            spn_buf_append(out, text, len);
         return;
     case SPN_TOKEN_KIND_BYTE:
         if (byte_of_text(text, len) >= 0) {

@@ -1,5 +1,5 @@
-/* test_tokenizer.c - vocabularies with the ids that others give. SPDX-License-Identifier:
- * Apache-2.0
+/* test_tokenizer.c - vocabularies with the ids that others give.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * A folder of vocabularies holds NAME.gguf, NAME.gguf.inp or NAME.inp (texts, each followed by a
  * line
