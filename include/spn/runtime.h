@@ -29,6 +29,8 @@ typedef struct spn_load_config {
     spn_model_options model;
     spn_session_options session;
     const char *chat_template; /* replaces the model's own; copied. NULL: the model's */
+    const char *draft_path; /* a smaller model with the same vocabulary, to guess tokens ahead for
+                               this one to check (spn_lookahead_mode); NULL: none */
 } spn_load_config;
 
 typedef struct spn_chat_message {
@@ -41,14 +43,23 @@ typedef struct spn_chat_message {
  * thread that called infer; it must not call the runtime, except spn_runtime_cancel. */
 typedef bool (*spn_text_fn)(const char *text, size_t n_bytes, void *user);
 
+/* Guessing the next tokens from the text so far (or a draft model), and checking the guesses in one
+ * pass. The answer is the same, bit for bit; only the time differs. */
+typedef enum spn_lookahead_mode {
+    SPN_LOOKAHEAD_MODE_DEFAULT, /* on while it is measured to pay */
+    SPN_LOOKAHEAD_MODE_OFF,
+    SPN_LOOKAHEAD_MODE_ALWAYS,
+} spn_lookahead_mode;
+
 /* Zero means default for every field; NULL means all defaults. */
 typedef struct spn_chat_options {
     spn_sampler_options sampler;
     uint32_t max_tokens;     /* most tokens to generate; 0: as many as the context holds */
     const char *const *stop; /* texts that end the generation; not part of the answer */
     size_t n_stop;
-    bool raw;            /* prompt only: taken as it is, without the chat template */
-    bool ignore_end;     /* go on past end-of-text tokens, which give no text */
+    bool raw;        /* prompt only: taken as it is, without the chat template */
+    bool ignore_end; /* go on past end-of-text tokens, which give no text */
+    spn_lookahead_mode lookahead;
     spn_text_fn on_text; /* NULL: no streaming */
     void *on_text_user;
     const char *tools_json;     /* for the chat template: a JSON array of tools; NULL: none */
@@ -63,6 +74,8 @@ typedef struct spn_chat_response {
     uint32_t n_prompt_tokens;
     uint32_t n_cached_tokens; /* of the prompt, found in the cache */
     uint32_t n_completion_tokens;
+    uint32_t n_guessed_tokens; /* evaluated ahead, see spn_lookahead_mode */
+    uint32_t n_came_tokens;    /* of them, those that the sampler then drew */
     uint32_t n_ctx;
     double prompt_s;     /* seconds spent on the prompt */
     double generation_s; /* seconds spent on the tokens after the first */
@@ -75,8 +88,9 @@ SPN_API void spn_chat_response_clear(spn_chat_response *response);
 SPN_API spn_status spn_runtime_create(spn_runtime **out, spn_error *err);
 SPN_API void spn_runtime_free(spn_runtime *runtime); /* unloads; NULL is fine */
 
-/* Loads the GGUF file at `path`. Errors: ALREADY_LOADED (unload first), and all of spn_model_open
- * and spn_session_create; nothing is loaded then. */
+/* Loads the GGUF file at `path`. Errors: ALREADY_LOADED (unload first), INVALID_CONFIG (the draft
+ * model has another vocabulary), and all of spn_model_open and spn_session_create; nothing is
+ * loaded then. */
 SPN_API spn_status spn_runtime_load(spn_runtime *runtime, const char *path,
                                     const spn_load_config *config, spn_error *err);
 /* Errors: MODEL_NOT_LOADED, BUSY (a stream is running). */

@@ -164,7 +164,10 @@ void spn_kv_cache_set_known_from(spn_kv_cache *cache, uint32_t known_from) {
     cache->known_from = known_from;
 }
 
-bool spn_kv_cache_can_rewind(const spn_kv_cache *cache) { return !cache->recurrent; }
+bool spn_kv_cache_can_rewind(const spn_kv_cache *cache, uint32_t n) {
+    bool room = cache->shortest_ring == 0 || cache->shortest_ring >= cache->longest_window + n;
+    return !cache->recurrent && room;
+}
 
 uint32_t spn_kv_cache_rewind(spn_kv_cache *cache, uint32_t n_cached, uint32_t n_keep) {
     cache->known_from = spn_kv_cache_known_from(cache, n_cached);

@@ -275,8 +275,9 @@ uint8_t *const *spn_kv_cache_states(const spn_kv_cache *cache);
  * a windowed or recurrent layer no longer knows them. A result below n_cached drops the rest. */
 uint32_t spn_kv_cache_rewind(spn_kv_cache *cache, uint32_t n_cached, uint32_t n_keep);
 
-/* Whether the last positions can be dropped at all: not with recurrent layers. */
-bool spn_kv_cache_can_rewind(const spn_kv_cache *cache);
+/* Whether the last n positions can be dropped at any time: not with recurrent layers, nor where a
+ * window's ring has no room for them. */
+bool spn_kv_cache_can_rewind(const spn_kv_cache *cache, uint32_t n);
 /* Calls visit for each piece of memory that holds the first n_positions, always in the same order
  * and with the same sizes for the same network, context, batch and types; stops at false. */
 typedef bool (*spn_kv_visit)(void *piece, size_t n_bytes, void *user);

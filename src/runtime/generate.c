@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "platform/os.h"
+#include "runtime/lookahead.h"
 #include "runtime/runtime_internal.h"
 #include "runtime/text_flow.h"
 
@@ -10,11 +11,14 @@ typedef struct generation {
     const spn_chat_options *options;
     spn_session *session;
     spn_sampler *sampler;
+    spn_lookahead *lookahead; /* NULL: off */
+    const float *logits;      /* behind the tokens so far */
     uint32_t n_ctx;
     int32_t *tokens; /* [cap] the whole text */
     size_t n_tokens;
     size_t cap;
     size_t n_prompt;
+    size_t n_most; /* how long the text can become */
     bool at_start; /* the next token begins a text: a blank that tokenizing adds is none of it */
     spn_text_flow flow;
     spn_buf piece; /* one token's bytes */
@@ -107,7 +111,7 @@ static bool holds_no_text(const spn_tokenizer *tokenizer, const int32_t *tokens,
 /* One token. *is_over and *reason are set when it is the last. */
 static spn_status step(generation *gen, spn_chat_response *result, bool *is_over, spn_error *err) {
     const spn_chat_options *options = gen->options;
-    int32_t token = spn_sampler_sample(gen->sampler, spn_session_logits(gen->session));
+    int32_t token = spn_sampler_sample(gen->sampler, gen->logits);
     *is_over = true;
     if (token < 0)
         return SPN_FAIL(err, INFERENCE_FAILED,
@@ -132,12 +136,21 @@ static spn_status step(generation *gen, spn_chat_response *result, bool *is_over
     return SPN_STATUS_OK;
 }
 
+/* The logits behind the tokens so far: behind the prompt (n_reused not NULL) by a plain pass. */
+static spn_status find_logits(generation *gen, size_t *n_reused, spn_error *err) {
+    if (n_reused == NULL && gen->lookahead != NULL)
+        return spn_lookahead_logits(gen->lookahead, gen->tokens, gen->n_tokens, gen->n_most,
+                                    &gen->logits, err);
+    SPN_TRY(spn_session_sync(gen->session, gen->tokens, gen->n_tokens, n_reused, err));
+    gen->logits = spn_session_logits(gen->session);
+    return SPN_STATUS_OK;
+}
+
 /* Evaluates what is new. A cancelled evaluation is no failure: *is_over tells. */
 static spn_status evaluate(generation *gen, size_t *n_reused, spn_chat_response *result,
                            bool *is_over, spn_error *err) {
     spn_error found = {0};
-    spn_status status =
-        spn_session_sync(gen->session, gen->tokens, gen->n_tokens, n_reused, &found);
+    spn_status status = find_logits(gen, n_reused, &found);
     *is_over = status != SPN_STATUS_OK;
     if (status == SPN_STATUS_OK) return status;
     if (status == SPN_STATUS_CANCELLED) {
@@ -189,6 +202,14 @@ static spn_status begin(generation *gen, const int32_t *prompt, size_t n_prompt,
     if (gen->tokens == NULL) return SPN_NO_MEMORY(err, "the tokens");
     memcpy(gen->tokens, prompt, n_prompt * sizeof *prompt);
     gen->n_tokens = gen->n_prompt = n_prompt;
+    gen->n_most = gen->n_ctx;
+    if (gen->options->max_tokens != 0)
+        gen->n_most = spn_min_size(gen->n_most, n_prompt + gen->options->max_tokens);
+    if (gen->options->lookahead != SPN_LOOKAHEAD_MODE_OFF)
+        SPN_TRY(spn_lookahead_create(&gen->lookahead, gen->session,
+                                     spn_model_describe(gen->runtime->model)->n_vocab,
+                                     gen->runtime->draft_session,
+                                     gen->options->lookahead == SPN_LOOKAHEAD_MODE_ALWAYS, err));
     return make_sampler(gen, err);
 }
 
@@ -211,11 +232,14 @@ spn_status spn_generate(spn_runtime *runtime, const int32_t *prompt, size_t n_pr
     }
     result.n_ctx = gen.n_ctx;
     result.seed = spn_sampler_seed(gen.sampler);
+    if (gen.lookahead != NULL)
+        spn_lookahead_count(gen.lookahead, &result.n_guessed_tokens, &result.n_came_tokens);
     *response = result;
 done:
     spn_text_flow_free(&gen.flow);
     spn_buf_free(&gen.piece);
     spn_sampler_free(gen.sampler);
+    spn_lookahead_free(gen.lookahead);
     spn_free(gen.tokens);
     return status;
 }

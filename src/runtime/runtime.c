@@ -36,6 +36,10 @@ spn_status spn_runtime_create(spn_runtime **out, spn_error *err) {
 
 static void drop(spn_runtime *runtime) {
     spn_session_free(atomic_exchange(&runtime->session, NULL));
+    spn_session_free(runtime->draft_session);
+    spn_model_close(runtime->draft_model);
+    runtime->draft_session = NULL;
+    runtime->draft_model = NULL;
     spn_chat_template_free(runtime->chat_template);
     spn_free(runtime->breakers);
     spn_model_close(runtime->model);
@@ -88,6 +92,22 @@ static bool on_progress(size_t n_done, size_t n_total, void *user) {
     return runtime->progress == NULL || runtime->progress(n_done, n_total, runtime->progress_user);
 }
 
+/* The draft model sees the same text, so it gets the same context. */
+static spn_status load_draft(spn_runtime *runtime, const spn_load_config *config, uint32_t n_ctx,
+                             spn_error *err) {
+    if (config->draft_path == NULL) return SPN_STATUS_OK;
+    spn_session_options options = {.n_ctx = n_ctx, .n_threads = config->session.n_threads};
+    SPN_TRY(spn_model_open(&runtime->draft_model, config->draft_path, &config->model, err));
+    uint32_t n_draft = spn_model_describe(runtime->draft_model)->n_vocab;
+    uint32_t n_vocab = spn_model_describe(runtime->model)->n_vocab;
+    if (n_draft != n_vocab)
+        return SPN_FAIL(err, INVALID_CONFIG,
+                        "the draft model %s has %u tokens and the model %u: they must share one "
+                        "vocabulary",
+                        config->draft_path, n_draft, n_vocab);
+    return spn_session_create(&runtime->draft_session, runtime->draft_model, &options, err);
+}
+
 static spn_status load(spn_runtime *runtime, const char *path, const spn_load_config *config,
                        spn_error *err) {
     spn_session_options options = config->session;
@@ -104,7 +124,9 @@ static spn_status load(spn_runtime *runtime, const char *path, const spn_load_co
     options.progress_user = runtime;
     SPN_TRY(spn_session_create(&session, runtime->model, &options, err));
     atomic_store(&runtime->session, session);
-    return SPN_STATUS_OK;
+    spn_session_info info;
+    spn_session_describe(session, &info);
+    return load_draft(runtime, config, info.n_ctx, err);
 }
 
 spn_status spn_runtime_load(spn_runtime *runtime, const char *path, const spn_load_config *config,

@@ -14,8 +14,10 @@
 #include "text/tokenizer.h"
 
 struct spn_runtime {
-    spn_model *model;                 /* NULL: nothing is loaded, and all below is empty */
-    _Atomic(spn_session *) session;   /* read by spn_runtime_cancel on any thread */
+    spn_model *model;               /* NULL: nothing is loaded, and all below is empty */
+    _Atomic(spn_session *) session; /* read by spn_runtime_cancel on any thread */
+    spn_model *draft_model;         /* NULL: no draft model */
+    spn_session *draft_session;
     const spn_tokenizer *tokenizer;   /* the model's */
     spn_chat_template *chat_template; /* NULL: the model has none */
     spn_progress_fn progress;         /* the caller's own, or NULL */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "platform/os.h"
+#include "runtime/lookahead.h"
 #include "runtime/session.h"
 
 #define DEFAULT_BATCH 512
@@ -277,6 +278,10 @@ spn_status spn_session_score(spn_session *session, const int32_t *tokens, size_t
            network->n_vocab * sizeof *logits);
     session->has_logits = true;
     return SPN_STATUS_OK;
+}
+
+bool spn_session_can_rewind(const spn_session *session, uint32_t n) {
+    return spn_kv_cache_can_rewind(session->kv, n);
 }
 
 void spn_session_cancel(spn_session *session) { atomic_store(&session->cancel, 1); }
