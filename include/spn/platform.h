@@ -55,6 +55,26 @@ typedef struct spn_cpu_info {
 
 SPN_API spn_status spn_detect_cpu(spn_cpu_info *out, spn_error *err);
 
+typedef enum spn_device_kind { SPN_DEVICE_KIND_CPU, SPN_DEVICE_KIND_GPU } spn_device_kind;
+
+/* Something that could run a model (the seed's GpuInfo, for processors too). */
+typedef struct spn_device_info {
+    spn_device_kind kind;
+    char name[64];         /* "AMD EPYC"; of a GPU its maker and PCI number where that is all that
+                              the system tells */
+    char backend[16];      /* "cpu"; "" where this library cannot use the device */
+    uint64_t memory_total; /* bytes; 0: not known */
+    uint64_t memory_available;
+    bool is_usable;
+    char note[160]; /* why it is not usable; "" otherwise */
+} spn_device_info;
+
+/* The devices of this machine, usable or not: first the processor, then GPUs. Writes at most
+ * `n_max` of them and sets *n to how many there are. GPUs are looked for on Linux (sysfs). Errors:
+ * IO (the system gave no answer about memory). */
+SPN_API spn_status spn_detect_devices(spn_device_info *out, size_t n_max, size_t *n,
+                                      spn_error *err);
+
 #ifdef __cplusplus
 }
 #endif

@@ -31,6 +31,10 @@ typedef struct spn_load_config {
     const char *chat_template; /* replaces the model's own; copied. NULL: the model's */
     const char *draft_path; /* a smaller model with the same vocabulary, to guess tokens ahead for
                                this one to check (spn_lookahead_mode); NULL: none */
+    int32_t n_gpu_layers;   /* layers to run on a GPU; -1: all. What cannot be met is told by
+                               spn_runtime_note, and the processor does the work */
+    int64_t keep_alive_ms;  /* for spn_executor: how long the model stays when nobody uses it; 0: 5
+                               minutes, -1: for ever, 1: not at all */
 } spn_load_config;
 
 typedef struct spn_chat_message {
@@ -93,12 +97,21 @@ SPN_API void spn_runtime_free(spn_runtime *runtime); /* unloads; NULL is fine */
  * loaded then. */
 SPN_API spn_status spn_runtime_load(spn_runtime *runtime, const char *path,
                                     const spn_load_config *config, spn_error *err);
+/* The same for any reference to a model that is in the store (storage.h; it is not fetched).
+ * Errors: MODEL_NOT_FOUND too. Only in libraries built with the store. */
+struct spn_storage;
+SPN_API spn_status spn_runtime_load_reference(spn_runtime *runtime, struct spn_storage *storage,
+                                              const char *reference, const spn_load_config *config,
+                                              spn_error *err);
 /* Errors: MODEL_NOT_LOADED, BUSY (a stream is running). */
 SPN_API spn_status spn_runtime_unload(spn_runtime *runtime, spn_error *err);
 SPN_API bool spn_runtime_is_loaded(const spn_runtime *runtime);
 /* NULL when nothing is loaded; lives until unload. */
 SPN_API const spn_model_info *spn_runtime_model_info(const spn_runtime *runtime);
 SPN_API const spn_model *spn_runtime_model(const spn_runtime *runtime);
+/* What of the load configuration could not be met, in a sentence; "" when all was met or nothing is
+ * loaded. Lives until unload. */
+SPN_API const char *spn_runtime_note(const spn_runtime *runtime);
 /* False when nothing is loaded. */
 SPN_API bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out);
 

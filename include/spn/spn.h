@@ -4,6 +4,7 @@
 
 #include "spn/catalog.h"
 #include "spn/engine.h"
+#include "spn/executor.h"
 #include "spn/platform.h"
 #include "spn/runtime.h"
 #include "spn/status.h"

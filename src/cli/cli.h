@@ -58,6 +58,7 @@ typedef struct spn_command {
 extern const spn_command spn_commands[]; /* ends with a row of NULLs */
 
 int spn_cmd_detect_ram(int argc, char **argv);
+int spn_cmd_devices(int argc, char **argv);
 int spn_cmd_inspect(int argc, char **argv);
 int spn_cmd_tokenize(int argc, char **argv);
 int spn_cmd_logits(int argc, char **argv);
@@ -138,6 +139,7 @@ const char *spn_cli_closest(const char *word, const char *const *names, size_t n
 typedef struct spn_cli_engine {
     int cpu, kv; /* spn_cpu_level, spn_kv_type */
     uint32_t n_ctx, n_threads, n_batch;
+    int32_t n_gpu_layers;
     bool exact;
 } spn_cli_engine;
 
@@ -160,6 +162,11 @@ typedef struct spn_cli_engine {
     }
 #define SPN_CLI_BATCH_OPTION(engine) \
     { "--batch", "-b", SPN_OPT_U32, "N", &(engine).n_batch, "most tokens a pass (default 512)" }
+#define SPN_CLI_GPU_OPTION(engine)                                        \
+    {                                                                     \
+        "--gpu-layers", NULL, SPN_OPT_I32, "N", &(engine).n_gpu_layers,   \
+            "layers to run on a GPU, -1: all; what cannot be met is told" \
+    }
 #define SPN_CLI_PULL_OPTION(may_pull)                                  \
     {                                                                  \
         "--pull", NULL, SPN_OPT_FLAG, NULL, &(may_pull),               \
@@ -172,6 +179,8 @@ typedef struct spn_cli_engine {
     }
 
 void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config);
+/* What of the configuration could not be met, to standard error. */
+void spn_cli_print_note(const spn_runtime *runtime);
 /* Token ids from text, with blanks or commas between them. False: the error is printed. Free with
  * free(). */
 bool spn_cli_tokens(const char *text, int32_t **tokens, size_t *n_tokens);

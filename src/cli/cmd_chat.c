@@ -385,6 +385,7 @@ static int load_and_talk(const char *model, const spn_cli_engine *engine, const 
                             model);
     c->load_s = spn_term_seconds() - start;
     interrupted = c->runtime;
+    spn_cli_print_note(c->runtime);
     if (code == SPN_EXIT_OK) {
         if (spn_term_is_terminal(stdin)) puts("/help lists the commands; Ctrl-D leaves.");
         talk(c);
@@ -411,6 +412,7 @@ int spn_cmd_chat(int argc, char **argv) {
         SPN_CLI_BATCH_OPTION(engine),
         SPN_CLI_THREADS_OPTION(engine),
         SPN_CLI_CPU_OPTION(engine),
+        SPN_CLI_GPU_OPTION(engine),
     };
     const spn_cli_page page = {
         .name = "chat",

@@ -166,6 +166,7 @@ static int load_and_answer(const run_options *opt, const char *model, const char
     if (spn_runtime_load(state.runtime, path, &config, &err) != SPN_STATUS_OK)
         code = spn_cli_error(&err);
     state.load_s = spn_term_seconds() - start;
+    spn_cli_print_note(state.runtime);
     if (code == SPN_EXIT_OK && prompt[0] == '\0' && !opt->raw && spn_term_is_terminal(stdin) &&
         spn_runtime_model_info(state.runtime)->has_chat_template)
         code = spn_cli_usage("run", "a prompt is missing; spn-native chat MODEL is a conversation");
@@ -224,6 +225,7 @@ int spn_cmd_run(int argc, char **argv) {
         SPN_CLI_BATCH_OPTION(opt.engine),
         SPN_CLI_THREADS_OPTION(opt.engine),
         SPN_CLI_CPU_OPTION(opt.engine),
+        SPN_CLI_GPU_OPTION(opt.engine),
         {"--stats", NULL, SPN_OPT_CHOICE, "text|json|none", &opt.stats,
          "statistics on the standard error (default text)"},
     };

@@ -14,10 +14,16 @@ void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config) 
     *config = (spn_load_config){0};
     config->model.cpu_level = (spn_cpu_level)engine->cpu;
     config->model.exact = engine->exact;
+    config->n_gpu_layers = engine->n_gpu_layers;
     config->session.n_ctx = engine->n_ctx;
     config->session.n_threads = engine->n_threads;
     config->session.n_batch = engine->n_batch;
     config->session.type_k = config->session.type_v = (spn_kv_type)engine->kv;
+}
+
+void spn_cli_print_note(const spn_runtime *runtime) {
+    const char *note = spn_runtime_note(runtime);
+    if (note[0] != '\0') fprintf(stderr, "spn-native: %s\n", note);
 }
 
 static const char *skip_blanks(const char *at) { return at + strspn(at, " \t\r\n"); }

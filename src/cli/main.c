@@ -15,6 +15,7 @@ const spn_command spn_commands[] = {
     {"logits", "write a model's raw output", spn_cmd_logits},
     {"tokenize", "turn text into token ids and back", spn_cmd_tokenize},
 #endif
+    {"devices", "list the processor and the GPUs of this machine", spn_cmd_devices},
     {"detect-ram", "show this machine's memory and processor", spn_cmd_detect_ram},
 #ifdef SPN_HAVE_STORAGE
     {"pull", "download a model, or go on with a download", spn_cmd_pull},

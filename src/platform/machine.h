@@ -17,6 +17,9 @@ uint32_t spn_machine_n_numa_nodes(void);
 /* The processor's name from the system, for those that do not tell it themselves; false: none. */
 bool spn_machine_cpu_name(char *out, size_t cap);
 
+/* Fills in the i-th GPU's name and memory; false when there is none. */
+bool spn_machine_gpu(size_t i, spn_device_info *out);
+
 /* Instructions of AArch64 that only the system can tell of. */
 typedef struct spn_arm_features {
     bool dotprod, i8mm;
@@ -26,6 +29,9 @@ spn_arm_features spn_machine_arm_features(void);
 #ifdef __linux__
 /* The memory of the machine and of all control groups above this process. */
 spn_status spn_linux_ram(const char *root, spn_ram_info *out, spn_error *err);
+
+/* The i-th GPU below root/sys/class/drm. */
+bool spn_linux_gpu(const char *root, size_t i, spn_device_info *out);
 
 /* How many of `n_cpus` processors the quotas of all control groups leave: at least 1. */
 uint32_t spn_linux_cpu_quota(const char *root, uint32_t n_cpus);

@@ -1,4 +1,5 @@
 /* runtime.c - load a model, ask it, unload it. SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "runtime/model.h"
@@ -48,6 +49,7 @@ static void drop(spn_runtime *runtime) {
     runtime->n_breakers = 0;
     runtime->tokenizer = NULL;
     runtime->model = NULL;
+    runtime->note[0] = '\0';
 }
 
 void spn_runtime_free(spn_runtime *runtime) {
@@ -108,6 +110,18 @@ static spn_status load_draft(spn_runtime *runtime, const spn_load_config *config
     return spn_session_create(&runtime->draft_session, runtime->draft_model, &options, err);
 }
 
+/* There is no GPU backend yet; whoever asks for one hears so, and why. */
+static void note_devices(spn_runtime *runtime, int32_t n_gpu_layers) {
+    spn_device_info devices[2] = {{0}};
+    size_t n = 0;
+    if (n_gpu_layers == 0) return;
+    spn_detect_devices(devices, 2, &n, NULL);
+    snprintf(runtime->note, sizeof runtime->note,
+             "no layer runs on a GPU although %s asked for: %s%s%s",
+             n_gpu_layers == 1 ? "one was" : "some were", n > 1 ? devices[1].name : "",
+             n > 1 ? ": " : "", n > 1 ? devices[1].note : "this machine shows none");
+}
+
 static spn_status load(spn_runtime *runtime, const char *path, const spn_load_config *config,
                        spn_error *err) {
     spn_session_options options = config->session;
@@ -124,6 +138,7 @@ static spn_status load(spn_runtime *runtime, const char *path, const spn_load_co
     options.progress_user = runtime;
     SPN_TRY(spn_session_create(&session, runtime->model, &options, err));
     atomic_store(&runtime->session, session);
+    note_devices(runtime, config->n_gpu_layers);
     spn_session_info info;
     spn_session_describe(session, &info);
     return load_draft(runtime, config, info.n_ctx, err);
@@ -162,6 +177,8 @@ const spn_model_info *spn_runtime_model_info(const spn_runtime *runtime) {
 }
 
 const spn_model *spn_runtime_model(const spn_runtime *runtime) { return runtime->model; }
+
+const char *spn_runtime_note(const spn_runtime *runtime) { return runtime->note; }
 
 bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out) {
     if (runtime->model == NULL) return false;
