@@ -140,6 +140,8 @@ typedef struct spn_cli_engine {
     int cpu, kv; /* spn_cpu_level, spn_kv_type */
     uint32_t n_ctx, n_threads, n_batch;
     int32_t n_gpu_layers;
+    const char *draft;
+    int lookahead; /* 1 + spn_lookahead_mode; 0: default */
     bool exact;
 } spn_cli_engine;
 
@@ -167,6 +169,14 @@ typedef struct spn_cli_engine {
         "--gpu-layers", NULL, SPN_OPT_I32, "N", &(engine).n_gpu_layers,   \
             "layers to run on a GPU, -1: all; what cannot be met is told" \
     }
+#define SPN_CLI_LOOKAHEAD_OPTIONS(engine)                                                         \
+    {"--draft",       NULL,                                                                       \
+     SPN_OPT_TEXT,    "MODEL",                                                                    \
+     &(engine).draft, "a smaller model with the same vocabulary that guesses tokens ahead"},      \
+    {                                                                                             \
+        "--lookahead", NULL, SPN_OPT_CHOICE, "auto|off|always", &(engine).lookahead,              \
+            "guess tokens ahead and check them in one pass: the same text, sooner (default auto)" \
+    }
 #define SPN_CLI_PULL_OPTION(may_pull)                                  \
     {                                                                  \
         "--pull", NULL, SPN_OPT_FLAG, NULL, &(may_pull),               \
@@ -179,6 +189,7 @@ typedef struct spn_cli_engine {
     }
 
 void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config);
+spn_lookahead_mode spn_cli_lookahead(const spn_cli_engine *engine);
 /* What of the configuration could not be met, to standard error. */
 void spn_cli_print_note(const spn_runtime *runtime);
 /* Token ids from text, with blanks or commas between them. False: the error is printed. Free with

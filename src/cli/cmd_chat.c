@@ -15,6 +15,7 @@ typedef struct chat {
     json_t *messages;
     spn_cli_sampling sampling;
     uint32_t max_tokens;
+    spn_lookahead_mode lookahead;
     bool has_thinking, thinking; /* the template's variable enable_thinking, when set */
     bool shows_stats;
     spn_cli_progress progress;
@@ -92,7 +93,10 @@ static void print_stats(const chat *c) {
 }
 
 static spn_status generate(chat *c, spn_chat_response *response, spn_error *err) {
-    spn_chat_options options = {.max_tokens = c->max_tokens, .on_text = on_text, .on_text_user = c};
+    spn_chat_options options = {.max_tokens = c->max_tokens,
+                                .lookahead = c->lookahead,
+                                .on_text = on_text,
+                                .on_text_user = c};
     if (c->has_thinking)
         options.variables_json =
             c->thinking ? "{\"enable_thinking\": true}" : "{\"enable_thinking\": false}";
@@ -359,39 +363,55 @@ static void talk(chat *c) {
     spn_line_editor_free(editor);
 }
 
-static int load_and_talk(const char *model, const spn_cli_engine *engine, const char *template_path,
-                         chat *c) {
-    char path[4096], *source = NULL;
+typedef struct chat_files {
+    char model[4096], draft[4096];
+    char *template; /* NULL: the model's own */
+} chat_files;
+
+static int find_files(const char *model, const char *draft, const char *template_path,
+                      bool may_pull, chat_files *files) {
     size_t n_bytes;
+    int code = spn_cli_find_model(model, may_pull, files->model, sizeof files->model);
+    if (code == SPN_EXIT_OK && draft != NULL)
+        code = spn_cli_find_model(draft, may_pull, files->draft, sizeof files->draft);
+    if (code != SPN_EXIT_OK || template_path == NULL) return code;
+    files->template = spn_cli_read_file(template_path, &n_bytes);
+    return files->template != NULL ? SPN_EXIT_OK : SPN_EXIT_FAILED;
+}
+
+static int load(chat *c, const spn_cli_engine *engine, const chat_files *files) {
     spn_load_config config;
     spn_error err = {0};
-    int code = spn_cli_find_model(model, c->may_pull, path, sizeof path);
-    if (code != SPN_EXIT_OK) return code;
-    if (template_path != NULL) {
-        source = spn_cli_read_file(template_path, &n_bytes);
-        if (source == NULL) return SPN_EXIT_FAILED;
-    }
+    double start = spn_term_seconds();
     spn_cli_load_config(engine, &config);
-    config.chat_template = source;
+    config.chat_template = files->template;
+    if (files->draft[0] != '\0') config.draft_path = files->draft;
     config.session.progress = spn_cli_on_progress;
     config.session.progress_user = &c->progress;
-    double start = spn_term_seconds();
     if (spn_runtime_create(&c->runtime, &err) != SPN_STATUS_OK ||
-        spn_runtime_load(c->runtime, path, &config, &err) != SPN_STATUS_OK)
-        code = spn_cli_error(&err);
-    else if (source == NULL && !spn_runtime_model_info(c->runtime)->has_chat_template)
-        code = spn_cli_fail("cannot chat with %s: the model has no chat template, it only "
-                            "continues texts; use spn-native run, or give --template FILE",
-                            model);
+        spn_runtime_load(c->runtime, files->model, &config, &err) != SPN_STATUS_OK)
+        return spn_cli_error(&err);
     c->load_s = spn_term_seconds() - start;
-    interrupted = c->runtime;
     spn_cli_print_note(c->runtime);
+    if (files->template != NULL || spn_runtime_model_info(c->runtime)->has_chat_template)
+        return SPN_EXIT_OK;
+    return spn_cli_fail("cannot chat with %s: the model has no chat template, it only continues "
+                        "texts; use spn-native run, or give --template FILE",
+                        files->model);
+}
+
+static int load_and_talk(const char *model, const spn_cli_engine *engine, const char *template_path,
+                         chat *c) {
+    static chat_files files;
+    int code = find_files(model, engine->draft, template_path, c->may_pull, &files);
+    if (code == SPN_EXIT_OK) code = load(c, engine, &files);
+    interrupted = c->runtime;
     if (code == SPN_EXIT_OK) {
         if (spn_term_is_terminal(stdin)) puts("/help lists the commands; Ctrl-D leaves.");
         talk(c);
     }
     spn_runtime_free(c->runtime);
-    free(source);
+    free(files.template);
     return code;
 }
 
@@ -406,6 +426,7 @@ int spn_cmd_chat(int argc, char **argv) {
         {"--max-tokens", "-n", SPN_OPT_U32, "N", &c.max_tokens,
          "most tokens of an answer (default: as many as the context holds)"},
         SPN_CLI_PULL_OPTION(c.may_pull),
+        SPN_CLI_LOOKAHEAD_OPTIONS(engine),
         SPN_CLI_SAMPLING_OPTIONS(c.sampling),
         SPN_CLI_CTX_OPTION(engine),
         SPN_CLI_KV_OPTION(engine),
@@ -433,6 +454,7 @@ int spn_cmd_chat(int argc, char **argv) {
     int code = spn_cli_parse(&page, argc, argv, &args);
     if (code < 0) {
         c.messages = json_array();
+        c.lookahead = spn_cli_lookahead(&engine);
         if (system != NULL) set_system(&c, system);
         code = load_and_talk(args.items[0], &engine, template_path, &c);
         json_decref(c.messages);

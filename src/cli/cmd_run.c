@@ -71,10 +71,12 @@ static void print_stats_json(const run_state *state, const spn_chat_response *r,
                              const spn_session_info *info) {
     uint32_t n_prompt = r->n_prompt_tokens - r->n_cached_tokens;
     json_t *stats = json_pack(
-        "{s:f, s:i, s:i, s:f, s:f, s:i, s:f, s:f, s:i, s:i, s:s, s:I, s:s, s:i, s:I, s:I, s:I}",
+        "{s:f, s:i, s:i, s:f, s:f, s:i, s:i, s:i, s:f, s:f, s:i, s:i, s:s, s:I, s:s, s:i, s:I, "
+        "s:I, s:I}",
         "load_s", state->load_s, "prompt_tokens", (int)r->n_prompt_tokens, "cached_tokens",
         (int)r->n_cached_tokens, "prompt_s", r->prompt_s, "prompt_tok_s",
         rate(n_prompt, r->prompt_s), "completion_tokens", (int)r->n_completion_tokens,
+        "guessed_tokens", (int)r->n_guessed_tokens, "came_tokens", (int)r->n_came_tokens,
         "generation_s", r->generation_s, "gen_tok_s", generation_rate(r), "context_used",
         (int)(r->n_prompt_tokens + r->n_completion_tokens), "n_ctx", (int)r->n_ctx, "finish_reason",
         spn_finish_reason_name(r->finish_reason), "seed", (json_int_t)r->seed, "cpu_level",
@@ -132,6 +134,7 @@ static int answer(run_state *state, const run_options *opt, const char *prompt) 
         .n_stop = opt->stop.n,
         .raw = opt->raw,
         .ignore_end = opt->ignore_end,
+        .lookahead = spn_cli_lookahead(&opt->engine),
         .on_text = on_text,
         .on_text_user = state,
     };
@@ -151,22 +154,29 @@ static int answer(run_state *state, const run_options *opt, const char *prompt) 
     return state->write_failed ? spn_cli_fail("cannot write the output") : SPN_EXIT_OK;
 }
 
-static int load_and_answer(const run_options *opt, const char *model, const char *prompt) {
-    char path[4096];
+static int load(run_state *state, const run_options *opt, const char *path, const char *draft) {
     spn_load_config config;
     spn_error err = {0};
+    double start = spn_term_seconds();
+    spn_cli_load_config(&opt->engine, &config);
+    if (draft[0] != '\0') config.draft_path = draft;
+    config.session.progress = spn_cli_on_progress;
+    config.session.progress_user = &state->progress;
+    if (spn_runtime_create(&state->runtime, &err) != SPN_STATUS_OK ||
+        spn_runtime_load(state->runtime, path, &config, &err) != SPN_STATUS_OK)
+        return spn_cli_error(&err);
+    state->load_s = spn_term_seconds() - start;
+    spn_cli_print_note(state->runtime);
+    return SPN_EXIT_OK;
+}
+
+static int load_and_answer(const run_options *opt, const char *model, const char *prompt) {
+    char path[4096], draft[4096] = "";
     run_state state = {0};
     int code = spn_cli_find_model(model, opt->pull, path, sizeof path);
-    if (code != SPN_EXIT_OK) return code;
-    if (spn_runtime_create(&state.runtime, &err) != SPN_STATUS_OK) return spn_cli_error(&err);
-    spn_cli_load_config(&opt->engine, &config);
-    config.session.progress = spn_cli_on_progress;
-    config.session.progress_user = &state.progress;
-    double start = spn_term_seconds();
-    if (spn_runtime_load(state.runtime, path, &config, &err) != SPN_STATUS_OK)
-        code = spn_cli_error(&err);
-    state.load_s = spn_term_seconds() - start;
-    spn_cli_print_note(state.runtime);
+    if (code == SPN_EXIT_OK && opt->engine.draft != NULL)
+        code = spn_cli_find_model(opt->engine.draft, opt->pull, draft, sizeof draft);
+    if (code == SPN_EXIT_OK) code = load(&state, opt, path, draft);
     if (code == SPN_EXIT_OK && prompt[0] == '\0' && !opt->raw && spn_term_is_terminal(stdin) &&
         spn_runtime_model_info(state.runtime)->has_chat_template)
         code = spn_cli_usage("run", "a prompt is missing; spn-native chat MODEL is a conversation");
@@ -219,6 +229,7 @@ int spn_cmd_run(int argc, char **argv) {
         {"--ignore-end", NULL, SPN_OPT_FLAG, NULL, &opt.ignore_end,
          "go on where the model would end its text"},
         SPN_CLI_PULL_OPTION(opt.pull),
+        SPN_CLI_LOOKAHEAD_OPTIONS(opt.engine),
         SPN_CLI_SAMPLING_OPTIONS(opt.sampling),
         SPN_CLI_CTX_OPTION(opt.engine),
         SPN_CLI_KV_OPTION(opt.engine),

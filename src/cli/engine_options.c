@@ -21,6 +21,12 @@ void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config) 
     config->session.type_k = config->session.type_v = (spn_kv_type)engine->kv;
 }
 
+_Static_assert(SPN_LOOKAHEAD_MODE_ALWAYS == 2, "the choices of --lookahead");
+
+spn_lookahead_mode spn_cli_lookahead(const spn_cli_engine *engine) {
+    return (spn_lookahead_mode)(engine->lookahead > 0 ? engine->lookahead - 1 : 0);
+}
+
 void spn_cli_print_note(const spn_runtime *runtime) {
     const char *note = spn_runtime_note(runtime);
     if (note[0] != '\0') fprintf(stderr, "spn-native: %s\n", note);

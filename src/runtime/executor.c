@@ -39,8 +39,8 @@ typedef struct waiter {
 
 struct spn_executor {
     spn_executor_options opt;
-    char *chat_template; /* the copy in opt.load */
-    spn_thread *thread;  /* lets expired models go */
+    char *chat_template, *draft_path; /* the copies in opt.load */
+    spn_thread *thread;               /* lets expired models go */
 
     spn_mutex *lock;
     spn_cond *changed;
@@ -497,6 +497,14 @@ static void keep_time(void *arg) {
     spn_mutex_unlock(executor->lock);
 }
 
+static spn_status copy_text(char **copy, const char **text, spn_error *err) {
+    if (*text == NULL) return SPN_STATUS_OK;
+    *copy = spn_strdup(*text);
+    if (*copy == NULL) return SPN_NO_MEMORY(err, "an executor's options");
+    *text = *copy;
+    return SPN_STATUS_OK;
+}
+
 static spn_status set_options(spn_executor *executor, const spn_executor_options *options,
                               spn_error *err) {
     spn_ram_info ram;
@@ -505,11 +513,8 @@ static spn_status set_options(spn_executor *executor, const spn_executor_options
         SPN_TRY(spn_detect_ram(&ram, err));
         executor->opt.memory_budget = ram.available / 5 * 4;
     }
-    if (executor->opt.load.chat_template != NULL) {
-        executor->chat_template = spn_strdup(executor->opt.load.chat_template);
-        if (executor->chat_template == NULL) return SPN_NO_MEMORY(err, "a chat template");
-        executor->opt.load.chat_template = executor->chat_template;
-    }
+    SPN_TRY(copy_text(&executor->chat_template, &executor->opt.load.chat_template, err));
+    SPN_TRY(copy_text(&executor->draft_path, &executor->opt.load.draft_path, err));
     executor->lock = spn_mutex_create();
     executor->changed = spn_cond_create();
     if (executor->lock == NULL || executor->changed == NULL)
@@ -545,5 +550,6 @@ void spn_executor_free(spn_executor *executor) {
     spn_cond_free(executor->changed);
     spn_mutex_free(executor->lock);
     spn_free(executor->chat_template);
+    spn_free(executor->draft_path);
     spn_free(executor);
 }
