@@ -5,6 +5,9 @@
  * before left: the matches become pieces, and so does what lies between them. The patterns are
  * facts of the models; `tokenizer.ggml.pre` names them.
  *
+ * Here they are as the models' own files have them; llama.cpp, whose matcher lacks classes by case,
+ * simplifies some (see tokenizer.h).
+ *
  * Character classes are written out: `\s` of PCRE2 takes in U+180E, which is no white space any
  * more, and PCRE2 10.42 knows Unicode 14, while vocabularies are trained with newer tables, so each
  * class adds what 15.0 and 15.1 brought.

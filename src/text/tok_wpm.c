@@ -72,8 +72,9 @@ static spn_status add(spn_tok_run *run, size_t *start, uint32_t code, spn_error 
     return alone ? finish(run, start, err) : SPN_STATUS_OK;
 }
 
-/* Canonical decomposition of one character; the longest has 4 code points, and the accents that it
- * parts off are dropped, so their order does not matter. */
+/* Canonical decomposition of one character (llama.cpp keeps the first part alone, which loses a
+ * Hangul syllable's vowel); the longest has 4 code points, and the accents that it parts off are
+ * dropped, so their order does not matter. */
 static spn_status add_decomposed(spn_tok_run *run, size_t *start, uint32_t code, spn_error *err) {
     utf8proc_int32_t parts[8];
     int last = 0;

@@ -2,8 +2,18 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * `tokenizer.ggml.model` chooses the algorithm: "llama" is SentencePiece BPE with byte fallback,
- * "gpt2" is byte-level BPE whose text is first cut by the pattern that `tokenizer.ggml.pre` names.
- * Special tokens are cut out of the text before the algorithm sees it.
+ * "gpt2" (and "gemma4") BPE whose text is first cut by the patterns that `tokenizer.ggml.pre`
+ * names, "bert" WordPiece, "t5" Unigram. Special tokens are cut out of the text before the
+ * algorithm sees it, the longest first.
+ *
+ * Tokens are those of the model's own tokenizer, and of llama.cpp where that agrees with it. It
+ * does not where it simplifies: letters with case and marks in the patterns of tekken, gpt-4o,
+ * kimi-k2 and their kin, wide blanks in DeepSeek's, decomposed Hangul and spacing marks in
+ * WordPiece, byte fallback in Unigram, `remove_extra_whitespaces` in SentencePiece. And bytes that
+ * are not UTF-8 stay what they are: llama.cpp's byte-level BPE makes U+FFFD of them, its
+ * SentencePiece may join them with a blank's mark. A byte that the vocabulary has no token for
+ * (Falcon's lacks some) and no unknown token either is left out, with a warning to the log, as in
+ * these models' own tokenizers.
  *
  * A tokenizer is immutable after open: share it freely. It borrows nothing from the GGUF.
  */
@@ -64,8 +74,9 @@ spn_status spn_token_bytes(const spn_tokenizer *tokenizer, int32_t token, bool s
                            spn_buf *out, spn_error *err);
 
 /* The bytes of a whole sequence: as above, but for SentencePiece the blank that tokenizing put
- * before the text is taken away again. detokenize(tokenize(x)) = x for any bytes x that the
- * vocabulary can represent. */
+ * before the text, and behind each special token, is taken away again. detokenize(tokenize(x)) = x
+ * for any bytes x that a "llama" or "gpt2" vocabulary can represent; a U+2581 in x is a blank to
+ * "llama". On failure what `out` held stays. */
 spn_status spn_detokenize(const spn_tokenizer *tokenizer, const int32_t *tokens, size_t n_tokens,
                           bool special, spn_buf *out, spn_error *err);
 

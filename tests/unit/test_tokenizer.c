@@ -184,7 +184,7 @@ static void every_family_of_patterns(void **state) {
         spn_tokenizer_close(tok);
         free(named.data);
     }
-    assert_int_equal(n_families, 26);
+    assert_int_equal(n_families, 30);
     free(words.data);
     free(inp.data);
     free(out.data);
