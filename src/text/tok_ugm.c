@@ -65,11 +65,11 @@ static spn_status open_user_defined(spn_tokenizer *tok, spn_error *err) {
 }
 
 spn_status spn_tok_ugm_open(spn_tokenizer *tok, const spn_gguf *gguf, spn_error *err) {
-    double least = FLT_MAX;
+    double least = DBL_MAX;
     for (uint32_t id = 0; id < tok->n_vocab; id++)
         if (tok->kinds[id] == SPN_TOKEN_KIND_NORMAL && (double)tok->scores[id] < least)
             least = (double)tok->scores[id];
-    tok->ugm.unk_score = least - UNK_PENALTY;
+    tok->ugm.unk_score = (least < DBL_MAX ? least : 0) - UNK_PENALTY;
     if (tok->specials.unk == SPN_TOKEN_NONE)
         return SPN_FAIL(err, FORMAT, "a Unigram vocabulary needs tokenizer.ggml.unknown_token_id");
     SPN_TRY(open_normalizer(&tok->ugm, gguf, err));
