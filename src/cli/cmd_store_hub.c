@@ -236,7 +236,9 @@ int spn_cmd_doctor(int argc, char **argv) {
     } else {
         print_health(storage, &health);
         bool offline = strstr(health.network_problem, "switched off") != NULL;
-        code = !health.writable              ? SPN_EXIT_FAILED
+        bool refused = strncmp(health.token_state, "refused", 7) == 0;
+        code = refused                       ? SPN_EXIT_UNAUTHORIZED
+               : !health.writable            ? SPN_EXIT_FAILED
                : health.reachable || offline ? SPN_EXIT_OK
                                              : SPN_EXIT_NETWORK;
     }

@@ -35,7 +35,9 @@ typedef struct call {
     size_t values[MAX_HEADERS];
     size_t n_headers;
     int status;
-    bool delivered, stopped, no_memory;
+    bool delivered, stopped, no_memory, stalled;
+    uint64_t stall_ns, moved_ns; /* silence allowed, last time something came */
+    curl_off_t moved;            /* bytes then */
     char problem[CURL_ERROR_SIZE];
 } call;
 
@@ -156,9 +158,18 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *user) {
     return size * n == 0 ? 1 : 0;
 }
 
-static int on_progress(void *user, curl_off_t a, curl_off_t b, curl_off_t d, curl_off_t e) {
+/* libcurl's own low-speed check looks at an average of several seconds, and so notices a sudden
+ * silence late. */
+static int on_progress(void *user, curl_off_t total, curl_off_t now, curl_off_t up_total,
+                       curl_off_t up) {
     call *c = user;
-    (void)a, (void)b, (void)d, (void)e;
+    uint64_t ns = spn_time_ns();
+    (void)total, (void)up_total, (void)up;
+    if (now != c->moved || c->moved_ns == 0) c->moved = now, c->moved_ns = ns;
+    if (c->delivered && ns - c->moved_ns > c->stall_ns) {
+        c->stalled = true;
+        return 1;
+    }
     if (c->sink->go_on == NULL || c->sink->go_on(c->sink->user)) return 0;
     c->stopped = true;
     return 1;
@@ -213,6 +224,9 @@ static spn_status judge(const call *c, CURLcode code, const char *url, spn_error
     const char *why = c->problem[0] ? c->problem : curl_easy_strerror(code);
     if (c->no_memory || code == CURLE_OUT_OF_MEMORY) return SPN_NO_MEMORY(err, "the network");
     if (c->stopped) return SPN_FAIL(err, CANCELLED, "the transfer was ended");
+    if (c->stalled)
+        return SPN_FAIL(err, TIMEOUT, "%s stalled: nothing came for %llu s", origin,
+                        (unsigned long long)(c->stall_ns / 1000000000u));
     switch (code) {
     case CURLE_OK:
         return SPN_STATUS_OK;
@@ -255,6 +269,7 @@ static spn_status perform(const spn_http_request *request, const spn_http_sink *
     spn_status status = SPN_STATUS_NO_MEMORY;
     if (c == NULL) return SPN_NO_MEMORY(err, "a request");
     c->sink = sink;
+    c->stall_ns = (uint64_t)request->stall_timeout_ms * 1000000u;
     c->lines = SPN_BUF(MAX_HEADER_BYTES);
     c->easy = take_easy(curl);
     bool ok = c->easy != NULL;
