@@ -34,10 +34,11 @@ static const char magic[8] = {'S', 'P', 'N', 'B', 'L', 'K', '1', '\n'};
 
 static uint64_t rotate(uint64_t x, int n) { return x << n | x >> (64 - n); }
 
+/* Written out: compilers make one load of it. */
 static uint64_t load_u64(const uint8_t *p) {
-    uint64_t x = 0;
-    for (int i = 7; i >= 0; i--) x = x << 8 | p[i];
-    return x;
+    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
+           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
+           (uint64_t)p[7] << 56;
 }
 
 static void store_u64(uint8_t *p, uint64_t x) {
