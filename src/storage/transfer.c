@@ -769,10 +769,11 @@ spn_status spn_transfer_run(spn_storage *storage, spn_transfer_job *job, spn_met
         bool changed = false;
         spn_status status = run_once(storage, job, meter, &changed, err);
         job->changed |= changed;
-        if (!changed || n == MAX_RESTARTS) return status;
+        if (!changed) return status;
         /* Old and new blocks must never meet in one file. */
         SPN_TRY(spn_path_remove(job->part_path, err));
         SPN_TRY(spn_path_remove(job->map_path, err));
+        if (n == MAX_RESTARTS) return status;
         spn_log(SPN_LOG_LEVEL_WARNING, "%s changed on the server; starting anew", job->path);
     }
 }
