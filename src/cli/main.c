@@ -54,6 +54,13 @@ static void print_help(void) {
     printf("\nExit codes: 0 done, 1 failed, 2 the command line makes no sense.\n");
 }
 
+/* For programs: a line a command, name and summary parted by a tab. */
+static int print_commands(void) {
+    for (const spn_command *command = spn_commands; command->name; command++)
+        printf("%s\t%s\n", command->name, command->summary);
+    return SPN_EXIT_OK;
+}
+
 static int print_version(void) {
     printf("spn-native %s\n", spn_version());
     return SPN_EXIT_OK;
@@ -100,6 +107,7 @@ int main(int argc, char **argv) {
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0)
         return finish(help(argc, argv));
     if (strcmp(word, "--version") == 0 || strcmp(word, "-V") == 0) return finish(print_version());
+    if (strcmp(word, "--help-commands") == 0) return finish(print_commands());
     for (const spn_command *command = spn_commands; command->name; command++)
         if (strcmp(command->name, word) == 0) return finish(command->run(argc - 1, argv + 1));
     return unknown(word);

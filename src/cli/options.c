@@ -88,6 +88,16 @@ static void print_help(const spn_cli_page *page) {
     if (page->examples) printf("\nExamples:\n%s", page->examples);
 }
 
+/* The same for programs (completions, manual pages): a line an option, fields parted by tabs. */
+static void print_options(const spn_cli_page *page) {
+    for (size_t i = 0; i < page->n_options; i++) {
+        const spn_opt *o = &page->options[i];
+        printf("%s\t%s\t%s\t%s\n", o->name, o->brief ? o->brief : "", o->value ? o->value : "",
+               o->help);
+    }
+    printf("--help\t\t\tprint this page\n");
+}
+
 /* ---- values ---- */
 
 static bool parse_unsigned(const char *text, uint64_t max, uint64_t *out) {
@@ -224,6 +234,9 @@ int spn_cli_parse(const spn_cli_page *page, int argc, char **argv, spn_cli_args 
             only_args = true;
         } else if (strcmp(argv[i], "--help") == 0) {
             print_help(page);
+            return SPN_EXIT_OK;
+        } else if (strcmp(argv[i], "--help-options") == 0) {
+            print_options(page);
             return SPN_EXIT_OK;
         } else {
             int done = take_option(page, argc, argv, &i);
