@@ -14,14 +14,14 @@ import sys
 
 CMOCKA_PASSED = re.compile(r"^\[  PASSED  \] (\d+) test", re.M)
 CMOCKA_FAILED = re.compile(r"^\[  FAILED  \] [^\n]*?(\d+) test", re.M)
-OWN_COUNT = re.compile(r"^(\d+) passed, (\d+) failed$")
+OWN_COUNT = re.compile(r"^(\d+) passed, (\d+) failed$|^seed \d+: (\d+) kernels, \d+ runs, (\d+) failed$")
 
 
 def count(test):
     text = test.get("stdout", "") + "\n" + test.get("stderr", "")
     own = [m for m in map(OWN_COUNT.match, text.splitlines()) if m]
     if own:
-        passed, failed = map(int, own[-1].groups())
+        passed, failed = (int(n) for n in own[-1].groups() if n is not None)
     else:
         passed = sum(map(int, CMOCKA_PASSED.findall(text)))
         failed = sum(map(int, CMOCKA_FAILED.findall(text)))
