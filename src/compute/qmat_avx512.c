@@ -294,4 +294,5 @@ void spn_qmat_init_avx512(spn_kernels *table) {
     spn_qmat_init_avx512_b32(table);
     spn_qmat_init_avx512_k(table);
     spn_qmat_init_avx512_iq(table);
+    spn_qmat_init_avx512_grid(table);
 }

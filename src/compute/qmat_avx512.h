@@ -404,5 +404,6 @@ void spn_qmat_run_avx512(const spn_matmul_args *args, size_t row_begin, size_t r
 void spn_qmat_init_avx512_b32(spn_kernels *table);
 void spn_qmat_init_avx512_k(spn_kernels *table);
 void spn_qmat_init_avx512_iq(spn_kernels *table);
+void spn_qmat_init_avx512_grid(spn_kernels *table);
 
 #endif

@@ -292,10 +292,12 @@ extern const int8_t spn_iq4_values[16];
 extern const int8_t spn_mxfp4_values[16];
 
 /* X(NAME): the types a product supports, the quantised ones among them, and those of a KV cache. */
+// clang-format off
 #define SPN_QUANT_TYPES(X) \
-    X(Q4_0)                \
-    X(Q4_1)                \
-    X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) X(IQ4_XS) X(MXFP4)
+    X(Q4_0) X(Q4_1) X(Q5_0) X(Q5_1) X(Q8_0) X(Q2_K) X(Q3_K) X(Q4_K) X(Q5_K) X(Q6_K) X(IQ4_NL) \
+    X(IQ4_XS) X(MXFP4) X(IQ2_XXS) X(IQ2_XS) X(IQ2_S) X(IQ3_XXS) X(IQ3_S) X(IQ1_S) X(IQ1_M) \
+    X(TQ1_0) X(TQ2_0)
+// clang-format on
 #define SPN_FLOAT_TYPES(X) X(F32) X(F16) X(BF16)
 #define SPN_ROW_TYPES(X) SPN_FLOAT_TYPES(X) SPN_QUANT_TYPES(X)
 #define SPN_KV_TYPES(X) SPN_FLOAT_TYPES(X) X(Q8_0) X(Q4_0)
