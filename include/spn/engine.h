@@ -172,7 +172,7 @@ SPN_API spn_status spn_chat_template_render(const spn_chat_template *chat_templa
 /* ---- sessions ---- */
 
 typedef enum spn_kv_type {
-    SPN_KV_TYPE_DEFAULT, /* F16 */
+    SPN_KV_TYPE_DEFAULT, /* F16; F32 for encoders */
     SPN_KV_TYPE_F32,
     SPN_KV_TYPE_F16,
     SPN_KV_TYPE_BF16,

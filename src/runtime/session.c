@@ -14,12 +14,16 @@
 
 /* ---- sizes ---- */
 
-static spn_status kv_type_of(spn_kv_type type, spn_type *out, spn_error *err) {
+/* An encoder's keys and values are read once, in the pass that made them: rounding them saves
+ * nothing that lasts. */
+static spn_status kv_type_of(const spn_model *model, spn_kv_type type, spn_type *out,
+                             spn_error *err) {
     static const spn_type types[] = {SPN_TYPE_F16,  SPN_TYPE_F32,  SPN_TYPE_F16,
                                      SPN_TYPE_BF16, SPN_TYPE_Q8_0, SPN_TYPE_Q4_0};
     if ((unsigned)type >= SPN_COUNT(types))
         return SPN_FAIL(err, INVALID_ARGUMENT, "KV cache type %d is not known", (int)type);
     *out = types[type];
+    if (type == SPN_KV_TYPE_DEFAULT && !model->network->has_logits) *out = SPN_TYPE_F32;
     return SPN_STATUS_OK;
 }
 
@@ -47,8 +51,8 @@ static spn_status default_context(const spn_model *model, spn_session_size *size
 spn_status spn_session_measure(const spn_model *model, const spn_session_options *options,
                                spn_session_size *out, spn_error *err) {
     spn_session_size size = {.n_ctx = options->n_ctx, .n_batch = options->n_batch};
-    SPN_TRY(kv_type_of(options->type_k, &size.type_k, err));
-    SPN_TRY(kv_type_of(options->type_v, &size.type_v, err));
+    SPN_TRY(kv_type_of(model, options->type_k, &size.type_k, err));
+    SPN_TRY(kv_type_of(model, options->type_v, &size.type_v, err));
     SPN_TRY(spn_kv_cache_check_types(model->network, size.type_k, size.type_v, err));
     if (size.n_ctx > MAX_CTX)
         return SPN_FAIL(err, INVALID_ARGUMENT, "a context of %u tokens is too long: at most %u",

@@ -10,7 +10,7 @@ from collections import namedtuple
 # What the engine can do today, by general.architecture and by tensor type.
 ARCHITECTURES = set("""llama llama4 mistral3 qwen2 qwen2moe qwen3 qwen3moe qwen3next qwen35 qwen35moe gemma gemma2
     gemma3 gemma4 phi2 phi3 phimoe starcoder2 glm4 smollm3 deepseek2 gpt-oss granite granitemoe command-r cohere2
-    olmo2 exaone exaone4 stablelm""".split())
+    olmo2 exaone exaone4 stablelm bert nomic-bert""".split())
 TYPES = {"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k",
          "q6_k", "iq4_nl", "iq4_xs", "mxfp4"}
 
