@@ -1,5 +1,5 @@
-/* qmat_arm.h - products with quantised weights on 64-bit ARM (contract (3)); qmat_neon.c and
- * qmat_dotprod.c include it once, with their way to add products of bytes.
+/* qmat_arm.h - products with quantised weights on 64-bit ARM (contract (3)); qmat_neon.c,
+ * qmat_dotprod.c and qmat_i8mm.c include it, compiled for their instructions.
  * SPDX-License-Identifier: Apache-2.0
  *
  * Rows are unpacked into a panel in the scratch, one panel for all tokens of the call. A group is
@@ -23,6 +23,7 @@
 
 #include "compute/kernels.h"
 #include "compute/quant.h"
+#include "compute/vec_math.h"
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define PANEL_ROWS \
@@ -49,6 +50,41 @@ typedef struct act_group {
     float d[4], dsum[4];
     int32_t sum[2][4];
 } act_group;
+
+/* ---- products of bytes: two steps of a group at a time ---- */
+
+#ifdef __ARM_FEATURE_DOTPROD
+
+typedef int32x4_t dot_acc;
+
+static inline dot_acc dot_zero(void) { return vdupq_n_s32(0); }
+
+static inline dot_acc dot_add(dot_acc acc, int8x16_t a, int8x16_t x, int8x16_t b, int8x16_t y) {
+    return vdotq_s32(vdotq_s32(acc, a, x), b, y);
+}
+
+static inline int32x4_t dot_sum(dot_acc acc) { return acc; }
+
+#else
+
+/* Two products of bytes fit 16 bits (2 * 128 * 127 = 32512 < 32768), so two steps are multiplied
+ * into one register before it is added up: per 32 bytes four multiplies and two additions. */
+typedef struct dot_acc {
+    int32x4_t low, high; /* blocks 0 0 1 1 and 2 2 3 3 */
+} dot_acc;
+
+static inline dot_acc dot_zero(void) { return (dot_acc){vdupq_n_s32(0), vdupq_n_s32(0)}; }
+
+static inline dot_acc dot_add(dot_acc acc, int8x16_t a, int8x16_t x, int8x16_t b, int8x16_t y) {
+    int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(x)), high = vmull_high_s8(a, x);
+    low = vmlal_s8(low, vget_low_s8(b), vget_low_s8(y));
+    high = vmlal_high_s8(high, b, y);
+    return (dot_acc){vpadalq_s16(acc.low, low), vpadalq_s16(acc.high, high)};
+}
+
+static inline int32x4_t dot_sum(dot_acc acc) { return vpaddq_s32(acc.low, acc.high); }
+
+#endif
 
 /* ---- unpacking ---- */
 
@@ -387,23 +423,5 @@ static ALWAYS_INLINE void matmul_rows(spn_type type, panel_kind kind, bool has_m
 
 #define ARM_WIDE_TYPES(X) \
     X(IQ2_XXS) X(IQ2_XS) X(IQ2_S) X(IQ3_XXS) X(IQ3_S) X(IQ1_S) X(IQ1_M) X(TQ1_0) X(TQ2_0)
-
-#define MATMUL_LOADED(NAME, name, kind, has_min)                                       \
-    static void matmul_##NAME(const spn_matmul_args *args, size_t begin, size_t end) { \
-        matmul_rows(SPN_TYPE_##NAME, kind, has_min, load_##name, args, begin, end);    \
-    }
-#define MATMUL_WIDE(NAME)                                                              \
-    static void matmul_##NAME(const spn_matmul_args *args, size_t begin, size_t end) { \
-        matmul_rows(SPN_TYPE_##NAME, PANEL_WIDE, false, NULL, args, begin, end);       \
-    }
-ARM_LOADED_TYPES(MATMUL_LOADED)
-ARM_WIDE_TYPES(MATMUL_WIDE)
-
-static void set_matmuls(spn_kernels *table) {
-#define SET_LOADED(NAME, name, kind, has_min) table->matmul[SPN_TYPE_##NAME] = matmul_##NAME;
-#define SET_WIDE(NAME) table->matmul[SPN_TYPE_##NAME] = matmul_##NAME;
-    ARM_LOADED_TYPES(SET_LOADED)
-    ARM_WIDE_TYPES(SET_WIDE)
-}
 
 #endif

@@ -1,16 +1,20 @@
 /* qmat_dotprod.c - quantised products with SDOT. SPDX-License-Identifier: Apache-2.0 */
-#include <arm_neon.h>
-
-typedef int32x4_t dot_acc;
-
-static inline dot_acc dot_zero(void) { return vdupq_n_s32(0); }
-
-static inline dot_acc dot_add(dot_acc acc, int8x16_t a, int8x16_t x, int8x16_t b, int8x16_t y) {
-    return vdotq_s32(vdotq_s32(acc, a, x), b, y);
-}
-
-static inline int32x4_t dot_sum(dot_acc acc) { return acc; }
-
 #include "compute/qmat_arm.h"
 
-void spn_qmat_init_dotprod(spn_kernels *table) { set_matmuls(table); }
+#define MATMUL_LOADED(NAME, name, kind, has_min)                                       \
+    static void matmul_##NAME(const spn_matmul_args *args, size_t begin, size_t end) { \
+        matmul_rows(SPN_TYPE_##NAME, kind, has_min, load_##name, args, begin, end);    \
+    }
+#define MATMUL_WIDE(NAME)                                                              \
+    static void matmul_##NAME(const spn_matmul_args *args, size_t begin, size_t end) { \
+        matmul_rows(SPN_TYPE_##NAME, PANEL_WIDE, false, NULL, args, begin, end);       \
+    }
+ARM_LOADED_TYPES(MATMUL_LOADED)
+ARM_WIDE_TYPES(MATMUL_WIDE)
+
+void spn_qmat_init_dotprod(spn_kernels *table) {
+#define SET_LOADED(NAME, name, kind, has_min) table->matmul[SPN_TYPE_##NAME] = matmul_##NAME;
+#define SET_WIDE(NAME) table->matmul[SPN_TYPE_##NAME] = matmul_##NAME;
+    ARM_LOADED_TYPES(SET_LOADED)
+    ARM_WIDE_TYPES(SET_WIDE)
+}
