@@ -313,7 +313,8 @@ static spn_status filter_truncate(tm_context *c, const tm_call *call, tm_value *
     tm_value end_value = call->arg[2];
     int64_t length, leeway = 5;
     bool kill_words;
-    SPN_TRY(spn_tm_arg_string(c, call->self, "what is truncated", &s));
+    size_t n;
+    SPN_TRY(spn_tm_length(c, call->self, &n));
     SPN_TRY(spn_tm_arg_int(c, call->arg[0], 255, &length));
     SPN_TRY(spn_tm_arg_bool(c, call->arg[1], &kill_words));
     if (call->arg[3].kind != TM_NONE) SPN_TRY(spn_tm_arg_int(c, call->arg[3], 5, &leeway));
@@ -322,7 +323,8 @@ static spn_status filter_truncate(tm_context *c, const tm_call *call, tm_value *
     if (length < (int64_t)end->n_chars || leeway < 0 || leeway > INT32_MAX || length > INT32_MAX)
         return SPN_TM_FAIL(c, "truncate() to an impossible length");
     *out = call->self;
-    if ((int64_t)s->n_chars <= length + leeway) return SPN_STATUS_OK;
+    if ((int64_t)n <= length + leeway) return SPN_STATUS_OK;
+    SPN_TRY(spn_tm_arg_string(c, call->self, "what is truncated", &s));
     spn_buf buf = SPN_BUF(0);
     spn_status status = put_truncated(c, &buf, s, (size_t)length - end->n_chars, kill_words);
     if (status == SPN_STATUS_OK) status = spn_tm_put(c, &buf, end->data, end->len);

@@ -281,8 +281,10 @@ static spn_status put_all_percent(tm_context *c, spn_buf *buf, const tm_string *
         at = end + 1;
         if (percent != NULL) SPN_TRY(put_percent(c, buf, f, &at, from, safe));
     }
-    if (from->next < from->n && from->whole.kind != TM_DICT)
-        return SPN_TM_FAIL(c, "too many values for a format");
+    /* Python lets what can be indexed go unused, so lists as well as dicts. */
+    uint8_t kind = from->whole.kind;
+    bool indexed = kind == TM_DICT || kind == TM_LIST || kind == TM_RANGE || kind == TM_UNDEFINED;
+    if (from->next < from->n && !indexed) return SPN_TM_FAIL(c, "too many values for a format");
     return SPN_STATUS_OK;
 }
 

@@ -8,7 +8,8 @@
  *     JSON, nodes --exec/eval--> values (in the rendering's arena) --> text
  *
  * Lists, tuples and dicts never change once they are built and hold only what was there before
- * them, so values cannot form cycles except through namespaces, into which no operation descends.
+ * them, so values cannot form cycles except through namespaces. Whatever descends into values
+ * counts its depth.
  * Strings are UTF-8; a character starts at each byte that is no continuation byte, so that text
  * which is not valid UTF-8 is merely odd.
  *

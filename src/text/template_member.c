@@ -161,11 +161,9 @@ spn_status spn_tm_slice(tm_context *c, tm_value object, const tm_value range[3],
     bool usable = is_indexed(&object);
     for (size_t i = 0; i < 3; i++)
         usable = usable && (range[i].kind == TM_NONE || spn_tm_is_int(&range[i]));
-    if (!usable) {
-        tm_value name;
-        SPN_TRY(spn_tm_text(c, "[:]", &name));
-        return no_member(object, name.s, TM_WHY_MEMBER, out);
-    }
+    /* Unlike object[key], a slice that does not work is an error at once. */
+    if (!usable)
+        return SPN_TM_FAIL(c, "a %s cannot be sliced like this", spn_tm_type_name(&object));
     if (spn_tm_is_int(&range[2]) && spn_tm_int_of(&range[2]) == 0)
         return SPN_TM_FAIL(c, "a slice's step is 0");
     SPN_TRY(spn_tm_length(c, object, &length));

@@ -1,4 +1,4 @@
-/* template_method.c - methods of strings, dicts, lists and tuples, as Python's.
+/* template_method.c - methods of strings, dicts, lists, tuples and ranges, as Python's.
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "text/template_impl.h"
@@ -268,6 +268,7 @@ static spn_status str_splitlines(tm_context *c, const tm_call *call, tm_value *o
     bool keep_ends;
     SPN_TRY(spn_tm_arg_bool(c, call->arg[0], &keep_ends));
     SPN_TRY(spn_tm_splitlines(c, self_text(call), keep_ends, &lines));
+    for (size_t i = 0; i < lines.n; i++) lines.items[i].safe = call->self.safe;
     return spn_tm_list(c, TM_LIST, lines.items, lines.n, out);
 }
 
@@ -687,23 +688,28 @@ static const tm_builtin dict_methods[] = {
     {"items", "", 0, dict_items}, {"keys", "", 0, dict_keys},  {"values", "", 0, dict_values},
 };
 
-/* ---- lists and tuples ---- */
+/* ---- lists, tuples, ranges ---- */
 
 static spn_status list_count(tm_context *c, const tm_call *call, tm_value *out) {
-    int64_t n = 0;
-    for (size_t i = 0; i < call->self.l->n; i++) {
+    const tm_value *items;
+    size_t n, n_same = 0;
+    SPN_TRY(spn_tm_iterate(c, call->self, &items, &n));
+    for (size_t i = 0; i < n; i++) {
         bool same;
-        SPN_TRY(spn_tm_equal(c, call->self.l->items[i], call->arg[0], &same));
-        n += same;
+        SPN_TRY(spn_tm_equal(c, items[i], call->arg[0], &same));
+        n_same += same;
     }
-    *out = tm_int(n);
-    return spn_tm_step(c, call->self.l->n / 4);
+    *out = tm_int((int64_t)n_same);
+    return spn_tm_step(c, n / 4);
 }
 
 static spn_status list_index(tm_context *c, const tm_call *call, tm_value *out) {
-    for (size_t i = 0; i < call->self.l->n; i++) {
+    const tm_value *items;
+    size_t n;
+    SPN_TRY(spn_tm_iterate(c, call->self, &items, &n));
+    for (size_t i = 0; i < n; i++) {
         bool same;
-        SPN_TRY(spn_tm_equal(c, call->self.l->items[i], call->arg[0], &same));
+        SPN_TRY(spn_tm_equal(c, items[i], call->arg[0], &same));
         *out = tm_int((int64_t)i);
         if (same) return spn_tm_step(c, i / 4);
     }
@@ -738,7 +744,8 @@ const tm_builtin *spn_tm_find_method(tm_kind kind, const tm_string *name, bool *
         return spn_tm_find_builtin(dict_methods, SPN_COUNT(dict_methods), name);
     case TM_LIST:
         return spn_tm_find_builtin(list_methods, SPN_COUNT(list_methods), name);
-    case TM_TUPLE: /* all but copy() */
+    case TM_TUPLE:
+    case TM_RANGE: /* all but copy() */
         return spn_tm_find_builtin(list_methods + 1, SPN_COUNT(list_methods) - 1, name);
     default:
         return NULL;

@@ -204,6 +204,18 @@ static spn_status put_dict(tm_context *c, spn_buf *buf, const tm_dict *dict) {
     return spn_tm_put_text(c, buf, "}");
 }
 
+/* A namespace may hold itself; the count of what is walked ends that. */
+static spn_status put_namespace(tm_context *c, spn_buf *buf, const tm_frame *ns) {
+    SPN_TRY(spn_tm_put_text(c, buf, "<Namespace {"));
+    for (size_t i = 0; i < ns->n; i++) {
+        if (i > 0) SPN_TRY(spn_tm_put_text(c, buf, ", "));
+        SPN_TRY(put_quoted(c, buf, ns->vars[i].name));
+        SPN_TRY(spn_tm_put_text(c, buf, ": "));
+        SPN_TRY(spn_tm_put_repr(c, buf, ns->vars[i].value));
+    }
+    return spn_tm_put_text(c, buf, "}>");
+}
+
 static spn_status put_view(tm_context *c, spn_buf *buf, tm_value v) {
     static const char *const names[] = {"dict_keys([", "dict_values([", "dict_items(["};
     const tm_value *items;
@@ -237,6 +249,8 @@ static spn_status put_container(tm_context *c, spn_buf *buf, tm_value v) {
         return spn_tm_put_text(c, buf, v.l->n == 1 ? ",)" : ")");
     case TM_DICT:
         return put_dict(c, buf, v.d);
+    case TM_NAMESPACE:
+        return put_namespace(c, buf, v.ns);
     default:
         return put_view(c, buf, v);
     }
@@ -284,6 +298,7 @@ spn_status spn_tm_put_repr(tm_context *c, spn_buf *buf, tm_value v) {
     case TM_TUPLE:
     case TM_DICT:
     case TM_VIEW:
+    case TM_NAMESPACE:
         break;
     default:
         return put_object(c, buf, v);
