@@ -15,9 +15,8 @@ static bool print(const char *text, size_t n_bytes, void *user) {
 /* Appends a message with a copy of its text, which texts[] owns. */
 static void add(spn_chat_message *messages, char **texts, size_t *n, const char *role,
                 const char *text) {
-    texts[*n] = malloc(strlen(text) + 1);
+    texts[*n] = strdup(text);
     if (texts[*n] == NULL) exit(1);
-    strcpy(texts[*n], text);
     messages[*n] = (spn_chat_message){role, texts[*n]};
     (*n)++;
 }

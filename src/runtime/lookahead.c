@@ -1,5 +1,5 @@
-/* lookahead.c - guesses at the next tokens, checked in one pass. SPDX-License-Identifier:
- * Apache-2.0
+/* lookahead.c - guesses at the next tokens, checked in one pass.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * `rows` holds the logits of the last pass: row i stands behind base + i tokens, of which those
  * from `base` on are guesses. A row serves as long as the text that the caller brings is what the

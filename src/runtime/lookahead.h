@@ -1,5 +1,5 @@
-/* lookahead.h - guesses at the next tokens, checked in one pass. SPDX-License-Identifier:
- * Apache-2.0
+/* lookahead.h - guesses at the next tokens, checked in one pass.
+ * SPDX-License-Identifier: Apache-2.0
  *
  * Reading the weights costs nearly the same for one token as for a few. So tokens that are likely
  * to come are evaluated together with the last one; a sampler then finds, row by row, whether they

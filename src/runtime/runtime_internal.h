@@ -22,7 +22,7 @@ struct spn_runtime {
     spn_chat_template *chat_template; /* NULL: the model has none */
     spn_progress_fn progress;         /* the caller's own, or NULL */
     void *progress_user;
-    char note[320]; /* what of the configuration could not be met; "" */
+    char note[320];    /* what of the configuration could not be met; "" */
     int32_t *breakers; /* [n_breakers] of DRY, made when first needed */
     size_t n_breakers;
     atomic_bool cancelled; /* since the running generation began */
