@@ -21,7 +21,7 @@
 
 #define HEAD_BYTES 128u
 #define RECORD_BYTES 16u
-#define MAX_BLOCKS ((uint64_t)1 << 22) /* 2 TiB of data, 64 MiB of records */
+#define MAX_BLOCKS ((uint64_t)1 << 22) /* 1 TiB of data, 64 MiB of records */
 static const char magic[8] = {'S', 'P', 'N', 'B', 'L', 'K', '1', '\n'};
 
 /* ---- XXH64, seed 0: https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md ---- */
@@ -88,7 +88,7 @@ static spn_status set_up(spn_blocks *out, uint64_t size, const char *sha256, spn
     *out = (spn_blocks){.size = size};
     uint64_t n = size / SPN_BLOCK_BYTES + (size % SPN_BLOCK_BYTES != 0);
     if (n > MAX_BLOCKS)
-        return SPN_FAIL(err, INVALID_ARGUMENT, "files larger than 2 TiB are not supported");
+        return SPN_FAIL(err, INVALID_ARGUMENT, "files larger than 1 TiB are not supported");
     out->n = (size_t)n;
     out->digests = spn_alloc_zeroed(out->n, sizeof *out->digests);
     out->done = spn_alloc_zeroed(out->n, 1);

@@ -90,7 +90,8 @@ spn_status spn_manifest_read(const char *path, spn_manifest *out, spn_error *err
 spn_status spn_manifest_write(const char *path, const spn_manifest *manifest, spn_error *err);
 
 /* Digests of a file's blocks (blocks.c): which are here, and what is in them. */
-#define SPN_BLOCK_BYTES ((uint32_t)512 << 10)
+/* The most that one connection loses when the process is killed. */
+#define SPN_BLOCK_BYTES ((uint32_t)256 << 10)
 typedef struct spn_blocks {
     spn_file *file; /* NULL: only in memory */
     uint64_t size;  /* of the data file */

@@ -30,7 +30,7 @@
 #include "storage/store.h"
 
 #define MAX_WORKERS 16u
-#define MAX_RANGE_BLOCKS 128u /* 64 MiB: servers refuse very long answers, and addresses expire */
+#define MAX_RANGE_BLOCKS 256u /* 64 MiB: servers refuse very long answers, and addresses expire */
 #define MAX_RESTARTS 2
 #define PROGRESS_BYTES (64u << 10) /* less than that is no progress for the count of retries */
 
@@ -558,9 +558,9 @@ static void run_hasher(void *arg) {
     for (size_t i = 0; ok && i < t->map.n; i++) {
         ok = hash_block(t, sha, buffer, i, &err);
         /* Every 16 MiB what is hashed is sent to the disk, so that the last sync is short. */
-        if (ok && i % 32 == 31)
-            spn_file_start_writing(t->part, (uint64_t)(i - 31) * SPN_BLOCK_BYTES,
-                                   (uint64_t)32 * SPN_BLOCK_BYTES);
+        if (ok && i % 64 == 63)
+            spn_file_start_writing(t->part, (uint64_t)(i - 63) * SPN_BLOCK_BYTES,
+                                   (uint64_t)64 * SPN_BLOCK_BYTES);
         lock(t);
         if (ok) t->n_hashed = i + 1;
         bool last = t->n_hashed == t->map.n;
