@@ -98,7 +98,7 @@ typedef struct spn_storage_options {
     uint32_t retry_max_ms;      /* longest pause; 0: 15,000 */
     uint32_t rate_wait_max_s;   /* longest wait a server may ask for (429, 503); 0: 310 */
     uint32_t connect_timeout_s; /* 0: 15 */
-    uint32_t stall_timeout_s;   /* less than 512 bytes a second for so long; 0: 30 */
+    uint32_t stall_timeout_s;   /* silence, or less than 64 bytes a second; 0: 30 */
     bool no_wait;               /* BUSY instead of waiting for another writer */
 
     const char *hf_cache_dir; /* a `hub` folder of the Hugging Face cache, to take files from */
@@ -284,7 +284,8 @@ SPN_API spn_status spn_storage_locate(spn_storage *storage, const char *referenc
 /* ---- keeping ---- */
 
 /* Deletes a model with its unfinished parts, manifests and folders that are empty then. Errors:
- * MODEL_NOT_FOUND, BUSY (a process has it open or is downloading it; `force` skips the first). */
+ * MODEL_NOT_FOUND, INVALID_ARGUMENT (it fits several models), BUSY (a process has it open or is
+ * downloading it; `force` skips the first). */
 SPN_API spn_status spn_storage_delete(spn_storage *storage, const char *reference, bool force,
                                       spn_error *err);
 

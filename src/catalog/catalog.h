@@ -11,6 +11,8 @@ char spn_ascii_lower(char c);
 bool spn_ascii_equal(const char *a, const char *b); /* in any letter case */
 bool spn_ascii_starts(const char *text, const char *prefix);
 bool spn_ascii_ends(const char *text, const char *suffix);
+/* Levenshtein distance in any letter case; only the first 255 bytes count. */
+unsigned spn_ascii_distance(const char *a, const char *b);
 
 /* Whether `name` may stand as one folder or file below the store, on every system: UTF-8, at most
  * 255 bytes, no "/", "\", ":", "<>|?*" or quote, no control character, not "." or "..", no space

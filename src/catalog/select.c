@@ -61,12 +61,13 @@ const spn_known_file *spn_filename_for_quant(const spn_known_model *model,
 
 #define NEAR_MAX 48 /* ids are shorter; a longer word is near nothing */
 
-/* Levenshtein distance in one row. */
-static unsigned distance(const char *a, const char *b) {
-    unsigned row[NEAR_MAX + 1];
+/* In one row of the usual table. */
+unsigned spn_ascii_distance(const char *a, const char *b) {
+    unsigned row[256];
     size_t n = strlen(b);
+    if (n > 255) n = 255;
     for (size_t j = 0; j <= n; j++) row[j] = (unsigned)j;
-    for (size_t i = 0; a[i]; i++) {
+    for (size_t i = 0; a[i] && i < 255; i++) {
         unsigned diagonal = row[0];
         row[0] = (unsigned)i + 1;
         for (size_t j = 1; j <= n; j++) {
@@ -81,7 +82,7 @@ static unsigned distance(const char *a, const char *b) {
 
 /* An id that starts like the word, up to its colon, is nearer than any other. */
 static unsigned nearness(const char *id, const char *known) {
-    unsigned d = distance(id, known);
+    unsigned d = spn_ascii_distance(id, known);
     size_t family = strcspn(id, ":");
     bool same = family > 0 && strcspn(known, ":") == family && family < NEAR_MAX;
     for (size_t i = 0; same && i < family; i++)

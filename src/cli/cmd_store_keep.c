@@ -24,7 +24,7 @@ static int rm(spn_storage *storage, const char *reference, bool force, bool yes)
              spn_cli_bytes(model.size, size));
     int code = SPN_EXIT_CANCELLED;
     if (yes || confirm(question)) {
-        code = spn_storage_delete(storage, model.name, force, &err) == SPN_STATUS_OK
+        code = spn_storage_delete(storage, reference, force, &err) == SPN_STATUS_OK
                    ? SPN_EXIT_OK
                    : spn_store_fail(&err, false);
         if (code == SPN_EXIT_OK) fprintf(stderr, "deleted %s\n", model.name);

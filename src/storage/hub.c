@@ -121,11 +121,18 @@ spn_status spn_hub_list(spn_storage *storage, const char *repo, const char *revi
     if (err == NULL) err = &local;
     snprintf(what, sizeof what, "the repository %s", repo);
     spn_status status = ask_info(storage, repo, revision, what, wait, &found, err);
-    bool no_info = status == SPN_STATUS_MODEL_NOT_FOUND && err->code == 404;
+    bool no_info = err->code == 400 || err->code == 404 || err->code == 405 || err->code == 501;
     if (status != SPN_STATUS_OK && !no_info) goto done;
     const char *at = found.commit[0] ? found.commit : revision;
     SPN_TRY_GOTO(api_url(storage, repo, "tree", at, "?recursive=true", &url, err));
     status = list_pages(storage, url.data, what, wait, &found, err);
+    if (status == SPN_STATUS_MODEL_NOT_FOUND && found.commit[0]) {
+        /* A mirror that knows its branches only. */
+        found.commit[0] = '\0';
+        spn_buf_clear(&url);
+        SPN_TRY_GOTO(api_url(storage, repo, "tree", revision, "?recursive=true", &url, err));
+        status = list_pages(storage, url.data, what, wait, &found, err);
+    }
     if (status == SPN_STATUS_MODEL_NOT_FOUND && err->code == 404)
         status = tell_missing(storage, repo, revision, what, wait, err);
     if (status != SPN_STATUS_OK) goto done;

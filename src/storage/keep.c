@@ -36,11 +36,18 @@ done:
 spn_status spn_storage_delete(spn_storage *storage, const char *reference, bool force,
                               spn_error *err) {
     spn_stored_model model;
+    spn_resolved_model r;
+    size_t n_meant;
     SPN_TRY(spn_storage_model_info(storage, reference, &model, err));
     spn_split split;
     bool is_split = spn_split_parse(model.name, &split);
     uint32_t count = is_split ? split.count : 1;
-    spn_status status = SPN_STATUS_OK;
+    spn_status status = spn_resolve_model(reference, &r, err);
+    if (status == SPN_STATUS_OK) status = spn_store_count(storage, &r, &n_meant, err);
+    if (status == SPN_STATUS_OK && n_meant > 1)
+        status = SPN_FAIL(err, INVALID_ARGUMENT,
+                          "%.200s fits %zu models of the store: name the quantization or the file",
+                          reference, n_meant);
     /* First all are looked at: a model is not deleted by half. */
     for (uint32_t round = 0; round < 2; round++)
         for (uint32_t no = 1; status == SPN_STATUS_OK && no <= count; no++) {

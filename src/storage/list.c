@@ -312,6 +312,16 @@ spn_status spn_store_find(spn_storage *storage, const char *reference,
     return status;
 }
 
+spn_status spn_store_count(spn_storage *storage, const spn_resolved_model *resolved, size_t *n,
+                           spn_error *err) {
+    spn_stored_list list;
+    SPN_TRY(spn_storage_list_models(storage, &list, err));
+    *n = 0;
+    for (size_t i = 0; i < list.n; i++) *n += is_meant(&list.items[i], resolved);
+    spn_stored_list_clear(&list);
+    return SPN_STATUS_OK;
+}
+
 static spn_status find(spn_storage *storage, const char *reference, bool partial_too,
                        spn_stored_model *model, spn_error *err) {
     spn_resolved_model r;

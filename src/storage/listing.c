@@ -70,6 +70,7 @@ static spn_status add_item(spn_hub_listing *listing, size_t *cap, const json_t *
         return SPN_FAIL(err, API, "the file %.200s of the listing has no size", path);
     if (spn_path_problem(path) != NULL) return SPN_STATUS_OK;
     const char *sha256 = text_of(lfs, "oid");
+    if (sha256[0] == '\0') sha256 = text_of(lfs, "sha256"); /* as /api/models/REPO?blobs=true */
     if (strncmp(sha256, "sha256:", 7) == 0) sha256 += 7;
     return add_file(listing, cap, path, (uint64_t)json_integer_value(size), sha256, err);
 }

@@ -10,6 +10,8 @@
 
 #include "storage/plan.h"
 
+#define NEAR_FILES 1000 /* of a listing are looked at for near names */
+
 static const char *base_of(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash != NULL ? slash + 1 : path;
@@ -63,25 +65,24 @@ static spn_status take_repo(spn_target *t, const spn_download_request *request, 
     return SPN_STATUS_OK;
 }
 
+static spn_status memory_for(spn_target *t, const spn_download_request *request, spn_error *err) {
+    spn_ram_info ram = {.available = request->available_memory};
+    if (ram.available == 0) SPN_TRY(spn_detect_ram(&ram, err));
+    t->available = ram.available;
+    return SPN_STATUS_OK;
+}
+
 /* The quantization for "the best that fits", and the repository it is in. */
-static spn_status choose_known(spn_target *t, const spn_download_request *request, spn_error *err) {
+static void choose_known(spn_target *t, const spn_download_request *request) {
     spn_resolved_model *r = &t->resolved;
     const spn_known_model *model = r->model;
-    if (request->best_that_fits && r->quantization == SPN_QUANTIZATION_NONE) {
-        uint64_t available = request->available_memory;
-        spn_ram_info ram;
-        if (available == 0) {
-            SPN_TRY(spn_detect_ram(&ram, err));
-            available = ram.available;
-        }
-        r->quantization = spn_auto_select_quantization(model, available, request->n_ctx, NULL);
-    }
+    if (t->available > 0)
+        r->quantization = spn_auto_select_quantization(model, t->available, request->n_ctx, NULL);
     t->hint = r->quantization != SPN_QUANTIZATION_NONE
                   ? spn_filename_for_quant(model, r->quantization)
                   : &model->files[0];
     snprintf(r->repo, sizeof r->repo, "%s",
              t->hint != NULL && t->hint->repo != NULL ? t->hint->repo : model->hf_repo);
-    return SPN_STATUS_OK;
 }
 
 spn_status spn_target_of(spn_target *t, const spn_download_request *request, spn_error *err) {
@@ -106,7 +107,9 @@ spn_status spn_target_of(spn_target *t, const spn_download_request *request, spn
                             request->revision, problem);
         snprintf(r->revision, sizeof r->revision, "%s", request->revision);
     }
-    if (r->kind == SPN_REFERENCE_CURATED) SPN_TRY(choose_known(t, request, err));
+    bool best = request->best_that_fits && r->quantization == SPN_QUANTIZATION_NONE;
+    if (best && r->file[0] == '\0') SPN_TRY(memory_for(t, request, err));
+    if (r->kind == SPN_REFERENCE_CURATED) choose_known(t, request);
     const char *from_file = r->model != NULL ? r->model->id : r->repo;
     snprintf(t->label, sizeof t->label, "%.200s%s%.100s%s%s", from_file, r->file[0] ? "/" : "",
              r->file, r->quantization ? ":" : "",
@@ -157,16 +160,46 @@ static const spn_hub_file *find_usual(const spn_hub_listing *listing) {
     return best;
 }
 
+/* The best that fits in memory, of a repository whose model's shape is not known: a tenth and
+ * 1 GiB more than its files. */
+static const spn_hub_file *find_fitting(const spn_hub_listing *listing, uint64_t available) {
+    const spn_hub_file *best = NULL;
+    int best_rank = 0;
+    for (size_t i = 0; i < listing->n; i++) {
+        const spn_hub_file *file = &listing->files[i];
+        spn_split split;
+        uint64_t size = file->size;
+        if (!is_model(file->path)) continue;
+        if (spn_split_parse(file->path, &split)) size *= split.count;
+        int rank = spn_quantization_rank(spn_extract_quantization(file->path));
+        bool fits = size / 10 * 11 + ((uint64_t)1 << 30) <= available;
+        if (fits && rank > best_rank) best = file, best_rank = rank;
+    }
+    return best;
+}
+
 static spn_status fail_absent(const spn_target *t, const spn_hub_listing *listing, spn_error *err) {
     char names[330] = "";
     size_t len = 0, n = 0;
-    for (size_t i = 0; i < listing->n && len + 80 < sizeof names; i++) {
-        if (!is_model(listing->files[i].path)) continue;
-        len += (size_t)snprintf(names + len, sizeof names - len, "%s%.75s", n++ ? ", " : "",
-                                listing->files[i].path);
-    }
     const spn_resolved_model *r = &t->resolved;
     const char *want = r->file[0] ? r->file : spn_quantization_name(r->quantization);
+    /* The nearest names first, as far as there is room. */
+    unsigned char distances[NEAR_FILES];
+    for (size_t i = 0; i < listing->n && i < NEAR_FILES; i++) {
+        unsigned d = spn_ascii_distance(want, listing->files[i].path);
+        distances[i] = (unsigned char)(d < 254 ? d : 254);
+    }
+    for (;;) {
+        size_t best = SIZE_MAX;
+        for (size_t i = 0; i < listing->n && i < NEAR_FILES; i++)
+            if (distances[i] < 255 && is_model(listing->files[i].path) &&
+                (best == SIZE_MAX || distances[i] < distances[best]))
+                best = i;
+        if (best == SIZE_MAX || len + 80 >= sizeof names) break;
+        distances[best] = 255;
+        len += (size_t)snprintf(names + len, sizeof names - len, "%s%.75s", n++ ? ", " : "",
+                                listing->files[best].path);
+    }
     if (n == 0)
         return SPN_FAIL(err, MODEL_NOT_FOUND, "the repository %s holds no GGUF model", r->repo);
     return SPN_FAIL(err, MODEL_NOT_FOUND, "the repository %s has no %.80s; it has %s", r->repo,
@@ -189,6 +222,7 @@ static spn_status choose(spn_target *t, const spn_hub_listing *listing, const sp
                 snprintf(t->notice, sizeof t->notice, "%.100s is called %.150s now",
                          t->hint->filename, file->path);
         }
+        if (file == NULL && t->available > 0) file = find_fitting(listing, t->available);
         if (file == NULL && r->quantization == SPN_QUANTIZATION_NONE) {
             file = find_usual(listing);
             spn_quantization got =

@@ -8,6 +8,7 @@
 typedef struct spn_target {
     spn_resolved_model resolved; /* CURATED or HUGGINGFACE; `repo` is set for both */
     const spn_known_file *hint;  /* of the catalogue, or NULL */
+    uint64_t available;          /* memory that the best that fits must fit in; 0: not asked */
     char label[400];             /* for messages */
     char notice[400];
 } spn_target;

@@ -150,6 +150,9 @@ spn_status spn_store_walk(const spn_storage *storage, spn_store_each_fn each, vo
 spn_status spn_store_find(spn_storage *storage, const char *reference,
                           const spn_resolved_model *resolved, bool partial_too,
                           spn_stored_model *model, spn_error *err);
+/* How many models of the store a reference fits. */
+spn_status spn_store_count(spn_storage *storage, const spn_resolved_model *resolved, size_t *n,
+                           spn_error *err);
 /* Whether a file is unchanged since it was verified: size and time are the manifest's. */
 bool spn_manifest_is_fresh(const spn_manifest *manifest, const char *path);
 

@@ -4,7 +4,8 @@
  * Threads of one transfer:
  *   - workers, one a connection. Each owns a range of blocks, collects one block in memory, writes
  *     it at its place and records it in the map. Ranges are handed out in the file's order; when
- *     none is left, an idle worker takes the second half of the longest one under way.
+ *     none is left, an idle worker takes the second half of the longest one under way, or fetches
+ *     a last block that crawls a second time: the first to have it counts.
  *   - the hasher follows the blocks in order, reading each back right behind its writing, while it
  *     is in the system's cache. It also checks the digests of blocks that an earlier run left, so
  *     what a crash damaged is fetched again instead of failing the whole file.
@@ -32,7 +33,8 @@
 #define MAX_WORKERS 16u
 #define MAX_RANGE_BLOCKS 256u /* 64 MiB: servers refuse very long answers, and addresses expire */
 #define MAX_RESTARTS 2
-#define PROGRESS_BYTES (64u << 10) /* less than that is no progress for the count of retries */
+#define CRAWL_NS UINT64_C(5000000000)
+#define PROGRESS_BYTES (16u << 10) /* less than that is no progress for the count of retries */
 
 typedef struct transfer transfer;
 
@@ -41,6 +43,8 @@ typedef struct worker {
     spn_thread *thread;
     size_t next, end;  /* blocks: being filled, and one behind the last; under t->mutex */
     bool active;       /* owns a range; under t->mutex */
+    bool doubled;      /* its block is another worker's too; under t->mutex */
+    uint64_t since_ns; /* of its block; under t->mutex */
     uint8_t *block;    /* [SPN_BLOCK_BYTES] */
     size_t filled;     /* bytes of it */
     uint64_t received; /* bytes in this try */
@@ -88,18 +92,20 @@ static void unlock(transfer *t) { spn_mutex_unlock(t->mutex); }
 /* The first failure counts; the others follow from it. */
 static void fail(transfer *t, spn_status status, const spn_error *err) {
     lock(t);
-    if (!t->stop) {
+    bool over = t->n_hashed == t->map.n && t->map.n > 0; /* who came too late does not count */
+    if (!t->stop && !over) {
         t->status = status;
         t->err = *err;
     }
-    t->stop = true;
+    if (!over) t->stop = true;
     spn_cond_broadcast(t->changed);
     unlock(t);
 }
 
+/* At the end, too: a worker may be fetching a block that another one had first. */
 static bool stopped(transfer *t) {
     lock(t);
-    bool stop = t->stop;
+    bool stop = t->stop || t->n_hashed == t->map.n;
     unlock(t);
     return stop;
 }
@@ -149,6 +155,19 @@ static bool take_half(transfer *t, worker *w) {
     return true;
 }
 
+static bool take_crawling(transfer *t, worker *w) {
+    uint64_t now = spn_time_ns();
+    for (uint32_t k = 0; k < t->n_workers; k++) {
+        worker *other = &t->workers[k];
+        bool last = other->active && other->end - other->next == 1 && !other->doubled;
+        if (!last || now - other->since_ns < CRAWL_NS) continue;
+        w->next = other->next, w->end = other->end;
+        other->doubled = true;
+        return true;
+    }
+    return false;
+}
+
 /* Waits for a range; false when there is nothing more to do. */
 static bool next_range(transfer *t, worker *w) {
     bool got = false;
@@ -156,14 +175,17 @@ static bool next_range(transfer *t, worker *w) {
     while (!t->stop && t->n_hashed < t->map.n) {
         if (t->soloist == NULL) {
             got = take_free(t, w) || take_half(t, w);
+            w->doubled = !got && take_crawling(t, w);
+            got = got || w->doubled;
         } else if (t->soloist == w && t->n_done < t->map.n) {
             w->next = 0, w->end = t->map.n; /* the stream passes over what is here */
             got = true;
         }
         if (got) break;
-        spn_cond_wait(t->changed, t->mutex);
+        (void)spn_cond_wait_for(t->changed, t->mutex, UINT64_C(1000000000));
     }
     w->active = got;
+    w->since_ns = spn_time_ns();
     w->filled = 0;
     unlock(t);
     return got;
@@ -228,6 +250,7 @@ static bool finish_block(transfer *t, worker *w) {
     lock(t);
     w->next++;
     w->filled = 0;
+    w->since_ns = spn_time_ns();
     bool more = w->next < w->end && !t->stop;
     unlock(t);
     return more;
@@ -257,7 +280,7 @@ static bool on_body(const void *bytes, size_t n_bytes, void *user) {
     w->received += n_bytes;
     lock(t);
     t->fetched += n_bytes;
-    bool stop = t->stop;
+    bool stop = t->stop || t->n_hashed == t->map.n;
     unlock(t);
     if (stop || !keep_pace(t, n_bytes)) return false;
     return take_bytes(w, p, n_bytes);
@@ -562,16 +585,19 @@ static void run_hasher(void *arg) {
             spn_file_start_writing(t->part, (uint64_t)(i - 63) * SPN_BLOCK_BYTES,
                                    (uint64_t)64 * SPN_BLOCK_BYTES);
         lock(t);
-        if (ok) t->n_hashed = i + 1;
-        bool last = t->n_hashed == t->map.n;
-        if (last) spn_cond_broadcast(t->changed);
+        if (ok && i + 1 < t->map.n) t->n_hashed = i + 1;
         unlock(t);
     }
     if (ok) status = spn_sha256_final(sha, digest, &err);
-    if (ok && status == SPN_STATUS_OK)
+    if (ok && status == SPN_STATUS_OK) {
         spn_sha256_text(digest, t->sha256);
-    else if (ok)
+        lock(t);
+        t->n_hashed = t->map.n;
+        spn_cond_broadcast(t->changed);
+        unlock(t);
+    } else if (ok) {
         fail(t, status, &err);
+    }
     spn_sha256_free(sha);
     spn_free(buffer);
 }

@@ -118,6 +118,8 @@ def test_pull_verify_and_keep(hub, store):
     store.pull("hf:o/r", "--force")
     check(hub.sent >= len(data), "force fetched nothing")
     check(store.pull("hf:o/r/m-Q8_0.gguf").endswith("m-Q8_0.gguf"), "by file")
+    store.run("rm", "hf:o/r", code=2)
+    contains(store.err, "fits 2 models")
     store.run("rm", "hf:o/r:Q4_K_M")
     store.run("rm", "o/r/m-Q8_0.gguf")
     check(store.files() == [] and not os.path.exists(store.path("o")), store.files())
@@ -327,7 +329,7 @@ def test_transfer_faults(hub, store):
 def test_stalls_are_noticed(hub, store):
     data = blob(8, 3_000_000)
     hub.add("o/r", {"m-Q4_K_M.gguf": data})
-    hub.faults.stall_after, hub.faults.stall_seconds = 300_000, 20
+    hub.faults.stall_after, hub.faults.stall_seconds = 100_000, 20
     hub.faults.times["stall_after"] = 2
     start = time.monotonic()
     same(store.pull("hf:o/r", "--timeout", "1"), data)
@@ -335,6 +337,15 @@ def test_stalls_are_noticed(hub, store):
     hub.faults.times["stall_after"] = 10 ** 6
     store.pull("hf:o/r", "--force", "--timeout", "1", "--retries", "0", code=10)
     contains(store.err, "stalled")
+
+
+def test_a_crawling_connection_is_overtaken(hub, store):
+    data = blob(33, 3_000_000)
+    hub.add("o/r", {"m-Q4_K_M.gguf": data})
+    hub.faults.drip, hub.faults.times["drip"] = 200, 1  # one of the connections: 2 kB a second
+    start = time.monotonic()
+    same(store.pull("hf:o/r"), data)
+    check(time.monotonic() - start < 20, "the last block crawled to the end")
 
 
 def test_a_slow_drip_arrives(hub, store):

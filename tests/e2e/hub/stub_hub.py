@@ -347,16 +347,17 @@ class CdnHandler(Handler):
 
     def send_body(self, blob, start, end, other):
         faults, hub = self.hub.faults, self.hub
+        drip = faults.drip if faults.fires("drip") else None
         cut = faults.cut_after if faults.cut_after is not None and faults.fires("cut_after") else None
         plain = (cut is None and faults.stall_after is None and faults.flip_at is None
-                 and not faults.drip and not faults.connection_rate and not other
+                 and not drip and not faults.connection_rate and not other
                  and faults.cut_at is None)
         if plain and blob.path and not hub.tls:
             with open(blob.path, "rb") as file:
                 hub.sent += self.request.sendfile(file, start, end - start) or 0
             return
         sent, begun, at = 0, time.monotonic(), start
-        step = faults.drip or (16384 if faults.connection_rate else 1 << 18)
+        step = drip or (16384 if faults.connection_rate else 1 << 18)
         while at < end:
             n = min(step, end - at)
             if cut is not None:
@@ -384,7 +385,7 @@ class CdnHandler(Handler):
             self.wfile.write(data)
             at, sent = at + n, sent + n
             hub.sent += n
-            if faults.drip:
+            if drip:
                 time.sleep(0.1)
             elif faults.connection_rate:
                 ahead = sent / faults.connection_rate - (time.monotonic() - begun)
