@@ -14,12 +14,18 @@
 /* exp(x) = 2^k exp(r), r = x - k ln 2 in [-0.347, 0.347], by Taylor's series to r^13 (the first
  * term left out is below 5e-18). ln 2 in two parts, after Cody and Waite, keeps r exact. */
 double spn_exp_neg(double x) {
+    // clang-format off
+    static const double terms[] = {/* 1 / i! from 13! on down */
+        1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320,
+        1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 1.0 / 2, 1, 1};
+    // clang-format on
     static const double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
     if (!(x > -708)) return 0;
-    double k = rint(x * 0x1.71547652b82fep+0);
+    /* Adding and taking 1.5 * 2^52 rounds to a whole number, without a call of rint(). */
+    double k = (x * 0x1.71547652b82fep+0 + 0x1.8p52) - 0x1.8p52;
     double r = (x - k * ln2_high) - k * ln2_low;
-    double sum = 1;
-    for (int i = 13; i >= 1; i--) sum = 1 + sum * r / i;
+    double sum = terms[0];
+    for (size_t i = 1; i < SPN_COUNT(terms); i++) sum = sum * r + terms[i];
     uint64_t bits = (uint64_t)(1023 + (int64_t)k) << 52;
     double power;
     memcpy(&power, &bits, sizeof power);
@@ -126,9 +132,20 @@ static void keep_best(spn_cands *cands, double limit) {
     cands->total = total;
 }
 
+/* All candidates lighter than (1 - p) / n of the total weigh together less than the 1 - p that may
+ * be missing, so none of them is needed: mostly few are left to be ordered. (The factor covers the
+ * sums' rounding.) */
 void spn_cands_top_p(spn_cands *cands, double p) {
-    for (size_t i = 0; i < cands->n; i++) cands->items[i].key = cands->items[i].weight;
-    keep_best(cands, p * cands->total);
+    double total = cands->total, least = 0.9 * (1 - p) * total / (double)(cands->n + 1);
+    size_t n = 0;
+    for (size_t i = 0; i < cands->n; i++) {
+        if (cands->items[i].weight < least) continue;
+        cands->items[n] = cands->items[i];
+        cands->items[n].key = cands->items[n].weight;
+        n++;
+    }
+    cands->n = n;
+    keep_best(cands, p * total);
 }
 
 /* A token's information is -ln p; the expected one is the entropy H = -sum p ln p. */

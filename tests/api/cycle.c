@@ -40,6 +40,20 @@ static void count_free(void *block, void *user) {
     free(block);
 }
 
+static spn_status stream_once(spn_runtime *runtime, const spn_chat_options *options,
+                              spn_error *err) {
+    spn_stream *stream = NULL;
+    spn_stream_chunk chunk = {0};
+    spn_chat_response response = {0};
+    spn_status status = spn_runtime_infer_stream(runtime, "Once", options, &stream, err);
+    while (status == SPN_STATUS_OK && !chunk.is_end)
+        status = spn_stream_next(stream, -1, &chunk, err);
+    if (status == SPN_STATUS_OK) status = spn_stream_response(stream, &response, err);
+    spn_chat_response_clear(&response);
+    spn_stream_free(stream);
+    return status;
+}
+
 /* What the round's first failing call said; the text, which is the caller's. */
 static spn_status once(const char *path, char **text, spn_error *err) {
     spn_runtime *runtime = NULL;
@@ -49,6 +63,7 @@ static spn_status once(const char *path, char **text, spn_error *err) {
     if (status == SPN_STATUS_OK) status = spn_runtime_load(runtime, path, NULL, err);
     if (status == SPN_STATUS_OK)
         status = spn_runtime_infer(runtime, "Once upon a time", &options, &response, err);
+    if (status == SPN_STATUS_OK) status = stream_once(runtime, &options, err);
     if (status == SPN_STATUS_OK) status = spn_runtime_unload(runtime, err);
     *text = status == SPN_STATUS_OK ? strdup(response.content) : NULL;
     spn_chat_response_clear(&response);
