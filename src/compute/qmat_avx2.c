@@ -75,28 +75,33 @@ INLINE __m256i broadcast_4(const void *p) {
     return _mm256_set1_epi32(four);
 }
 
+/* Keeps the compiler from collecting a block's products before it adds the first two: the registers
+ * do not hold them. */
+INLINE void keep_order(__m256i *x) { __asm__("" : "+x"(*x)); }
+
 /* sum += the products of steps j .. j + run - 1, widened with `scale`. */
 INLINE void tile_run(__m256i sum[MAX_T][MAX_R], const uint8_t *w, const int8_t *q, size_t k, int j,
                      const __m256i scale[MAX_R], const tile_how how) {
     __m256i part[MAX_T][MAX_R];
-    for (int i = 0; i < how.run; i++) {
+    UNROLL for (int i = 0; i < how.run; i++) {
         __m256i x[MAX_R];
-        for (int h = 0; h < how.n_regs; h++)
-            x[h] = _mm256_load_si256((const void *)(w + 64 * (j + i) + 32 * h));
-        for (int t = 0; t < how.n; t++) {
+        UNROLL for (int h = 0; h < how.n_regs; h++) x[h] =
+            _mm256_load_si256((const void *)(w + 64 * (j + i) + 32 * h));
+        UNROLL for (int t = 0; t < how.n; t++) {
             __m256i p = broadcast_4(q + AT(t, k) + 4 * (j + i));
-            for (int h = 0; h < how.n_regs; h++) {
+            UNROLL for (int h = 0; h < how.n_regs; h++) {
                 __m256i two = how.kind == QMAT_SIGNED ? signed_products(x[h], p)
                                                       : _mm256_maddubs_epi16(x[h], p);
                 part[t][h] = i == 0 ? two : _mm256_add_epi16(part[t][h], two);
+                keep_order(&part[t][h]);
             }
         }
     }
-    for (int t = 0; t < how.n; t++)
-        for (int h = 0; h < how.n_regs; h++) {
-            __m256i wide = _mm256_madd_epi16(part[t][h], scale[h]);
-            sum[t][h] = j == 0 ? wide : _mm256_add_epi32(sum[t][h], wide);
-        }
+    UNROLL for (int t = 0; t < how.n; t++) UNROLL for (int h = 0; h < how.n_regs; h++) {
+        __m256i wide = _mm256_madd_epi16(part[t][h], scale[h]);
+        sum[t][h] = j == 0 ? wide : _mm256_add_epi32(sum[t][h], wide);
+        keep_order(&sum[t][h]);
+    }
 }
 
 /* acc after block b. */
@@ -105,18 +110,17 @@ INLINE void tile_block(__m256 acc[MAX_T][MAX_R], const qmat_panel *panel, const 
     const size_t n_blocks = panel->n_blocks, k = 32 * n_blocks;
     __m256i sum[MAX_T][MAX_R], scale[MAX_R];
     scale[0] = scale[1] = _mm256_set1_epi16(1);
-    for (int j = 0; j < 8; j += how.run) {
+    UNROLL for (int j = 0; j < 8; j += how.run) {
         if (how.kind >= QMAT_SUB)
-            for (int h = 0; h < how.n_regs; h++)
-                scale[h] = _mm256_load_si256(
-                    (const void *)(panel->s + 32 * slot + 16 * (j / 4) + row + 8 * (size_t)h));
+            UNROLL for (int h = 0; h < how.n_regs; h++) scale[h] = _mm256_load_si256(
+                (const void *)(panel->s + 32 * slot + 16 * (j / 4) + row + 8 * (size_t)h));
         tile_run(sum, panel->q + 512 * slot + 4 * row, acts->q + 32 * b, k, j, scale, how);
     }
-    for (int t = 0; t < how.n; t++) {
+    UNROLL for (int t = 0; t < how.n; t++) {
         size_t at = AT(t, n_blocks) + b;
         __m256 d = _mm256_set1_ps(acts->d[at]);
         __m256i sums = broadcast_4(acts->sum + 2 * at);
-        for (int h = 0; h < how.n_regs; h++) {
+        UNROLL for (int h = 0; h < how.n_regs; h++) {
             size_t r = 16 * slot + row + 8 * (size_t)h;
             __m256i s = sum[t][h], m = sums;
             if (how.kind == QMAT_PLAIN)
@@ -145,29 +149,27 @@ INLINE void tile_rows(const qmat_panel *panel, const tile_acts *acts, float *y, 
     memset(total, 0, sizeof(total));
     for (size_t chain = 0; chain < 4; chain++) { /* (acc0 + acc2) + (acc1 + acc3) */
         __m256 acc[MAX_T][MAX_R];
-        for (int t = 0; t < how.n; t++)
-            for (int h = 0; h < how.n_regs; h++) acc[t][h] = _mm256_setzero_ps();
+        UNROLL for (int t = 0; t < how.n; t++) UNROLL for (int h = 0; h < how.n_regs; h++)
+            acc[t][h] = _mm256_setzero_ps();
         size_t slot = chain * panel->n_groups;
         for (size_t b = chain; b < panel->n_blocks; b += 4, slot++)
             tile_block(acc, panel, acts, slot, b, row, how);
-        for (int t = 0; t < how.n; t++)
-            for (int h = 0; h < how.n_regs; h++)
-                total[chain % 2][t][h] =
-                    chain < 2 ? acc[t][h] : _mm256_add_ps(total[chain % 2][t][h], acc[t][h]);
+        UNROLL for (int t = 0; t < how.n; t++) UNROLL for (int h = 0; h < how.n_regs; h++)
+            total[chain % 2][t][h] =
+                chain < 2 ? acc[t][h] : _mm256_add_ps(total[chain % 2][t][h], acc[t][h]);
     }
-    for (int t = 0; t < how.n; t++)
-        for (int h = 0; h < how.n_regs; h++) {
-            size_t first = row + 8 * (size_t)h;
-            __m256 out = _mm256_add_ps(total[0][t][h], total[1][t][h]);
-            float *to = y + AT(t, ldy) + first;
-            if (n_rows >= first + 8) {
-                _mm256_storeu_ps(to, out);
-            } else if (n_rows > first) {
-                float rest[8];
-                _mm256_storeu_ps(rest, out);
-                memcpy(to, rest, (n_rows - first) * sizeof(float));
-            }
+    UNROLL for (int t = 0; t < how.n; t++) UNROLL for (int h = 0; h < how.n_regs; h++) {
+        size_t first = row + 8 * (size_t)h;
+        __m256 out = _mm256_add_ps(total[0][t][h], total[1][t][h]);
+        float *to = y + AT(t, ldy) + first;
+        if (n_rows >= first + 8) {
+            _mm256_storeu_ps(to, out);
+        } else if (n_rows > first) {
+            float rest[8];
+            _mm256_storeu_ps(rest, out);
+            memcpy(to, rest, (n_rows - first) * sizeof(float));
         }
+    }
 }
 
 INLINE void tile(const qmat_panel *panel, const tile_acts *acts, float *y, size_t ldy,

@@ -30,6 +30,8 @@
 #include "compute/quant.h"
 
 #define INLINE static inline __attribute__((always_inline))
+/* For loops whose body must see its index as a constant. */
+#define UNROLL _Pragma("GCC unroll 8")
 #define MAX_ROW_TOKENS 4 /* that share one loading of four rows */
 #define PANEL_ROWS 32
 #define HALF_ROWS 16
@@ -99,7 +101,7 @@ INLINE __m256i pair_sums(const qmat_pair *w, const qmat_act *act, const qmat_kin
     __m256i a = _mm256_load_si256((const void *)act->a),
             b = _mm256_load_si256((const void *)act->b);
     __m256i ones = _mm256_set1_epi16(1), s[4];
-    for (int i = 0; i < 4; i++) {
+    UNROLL for (int i = 0; i < 4; i++) {
         __m256i x =
             kind == QMAT_SIGNED ? signed_products(w->a[i], a) : _mm256_maddubs_epi16(w->a[i], a);
         __m256i y =
@@ -135,7 +137,7 @@ INLINE __m256 pair_step(__m256 acc, const qmat_pair *w, const qmat_act *act,
 INLINE void load_last(qmat_pair *w, const uint8_t *const p[4], const qmat_spec *spec) {
     uint8_t copy[4][2 * 36];
     const uint8_t *at[4];
-    for (int i = 0; i < 4; i++) {
+    UNROLL for (int i = 0; i < 4; i++) {
         memset(copy[i], 0, sizeof(copy[i]));
         memcpy(copy[i], p[i], spec->block_bytes);
         at[i] = copy[i];
@@ -152,57 +154,61 @@ INLINE void store_rows(float *y, const __m256 acc[2], size_t n_rows) {
     memcpy(y, out, (n_rows < 4 ? n_rows : 4) * sizeof(float));
 }
 
+/* One pair: acc[.][to]. */
+INLINE void rows_pair(__m256 acc[MAX_ROW_TOKENS][2], const uint8_t *const p[4], int j, int to,
+                      const qmat_act *acts, const qmat_spec *spec, const int n_tokens) {
+    qmat_pair w;
+    spec->load(&w, p, j);
+    UNROLL for (int t = 0; t < n_tokens; t++) {
+        acc[t][to] = pair_step(acc[t][to], &w, acts + t, spec);
+    }
+}
+
+/* What two pairs a turn leave: one pair and one block at most. */
+INLINE void rows_rest(__m256 acc[MAX_ROW_TOKENS][2], const uint8_t *p[4], size_t n_left,
+                      const qmat_act *acts, const qmat_spec *spec, const int n_tokens) {
+    if (n_left >= 2) {
+        rows_pair(acc, p, 0, 0, acts, spec, n_tokens);
+        acts += n_tokens;
+        UNROLL for (int i = 0; i < 4; i++) { p[i] += spec->unit_bytes; }
+    }
+    if (n_left % 2 == 0) return;
+    qmat_pair w;
+    load_last(&w, p, spec);
+    UNROLL for (int t = 0; t < n_tokens; t++) {
+        __m256 *last = &acc[t][n_left >= 2];
+        *last = _mm256_blend_ps(*last, pair_step(*last, &w, acts + t, spec), 0x0f);
+    }
+}
+
+/* Prefetching is as in qmat_avx512.h. */
 INLINE void rows_kernel(const qmat_rows_job *job, const qmat_spec spec, const int n_tokens) {
-    const size_t pairs_per_unit = spec.block_bytes ? 1 : 4, n_pairs = job->n_blocks / 2;
+    const size_t blocks_per_turn = spec.block_bytes ? 4 : 8;
+    const size_t turn_bytes = spec.block_bytes ? 2 * spec.unit_bytes : spec.unit_bytes;
     const size_t ahead = 4 * job->row_bytes < FETCH_AHEAD ? FETCH_AHEAD : 4 * job->row_bytes;
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
         const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + ahead;
         for (size_t i = 0; i < 4; i++)
             p[i] = job->w + (r + i < job->row_end ? r + i : job->row_end - 1) * job->row_bytes;
         __m256 acc[MAX_ROW_TOKENS][2];
-        for (int t = 0; t < n_tokens; t++) acc[t][0] = acc[t][1] = _mm256_setzero_ps();
+        UNROLL for (int t = 0; t < n_tokens; t++) { acc[t][0] = acc[t][1] = _mm256_setzero_ps(); }
         const qmat_act *acts = job->acts;
-        size_t pair = 0;
-        /* Two pairs, or a super-block, a turn: pair j feeds acc[.][j % 2]. */
-        for (; pair + 2 <= n_pairs; pair += pairs_per_unit == 1 ? 2 : 4) {
-            for (int j = 0; j < (pairs_per_unit == 1 ? 2 : 4); j++) {
-                qmat_pair w;
-                spec.load(&w, p, pairs_per_unit == 1 ? 0 : j);
-                for (int t = 0; t < n_tokens; t++)
-                    acc[t][j % 2] = pair_step(acc[t][j % 2], &w, acts + t, &spec);
-                acts += n_tokens;
-                if (pairs_per_unit == 1)
-                    for (int i = 0; i < 4; i++) p[i] += spec.unit_bytes;
-            }
-            if (pairs_per_unit != 1)
-                for (int i = 0; i < 4; i++) p[i] += spec.unit_bytes;
-            const size_t step = (pairs_per_unit == 1 ? 8 : 4) * spec.unit_bytes;
-            for (size_t at = 0; at < step; at += 64)
-                _mm_prefetch((const char *)(fetch + at), _MM_HINT_T1);
-            fetch += step;
-        }
-        if (pairs_per_unit == 1) {
-            qmat_pair w;
-            int to = 0; /* the chains of the next pair */
-            if (pair < n_pairs) {
-                spec.load(&w, p, 0);
-                for (int t = 0; t < n_tokens; t++)
-                    acc[t][0] = pair_step(acc[t][0], &w, acts + t, &spec);
-                acts += n_tokens;
-                for (int i = 0; i < 4; i++) p[i] += spec.unit_bytes;
-                to = 1;
-            }
-            if (job->n_blocks % 2) {
-                load_last(&w, p, &spec);
-                for (int t = 0; t < n_tokens; t++) {
-                    __m256 next = pair_step(to ? acc[t][1] : acc[t][0], &w, acts + t, &spec);
-                    if (to)
-                        acc[t][1] = _mm256_blend_ps(acc[t][1], next, 0x0f);
-                    else
-                        acc[t][0] = _mm256_blend_ps(acc[t][0], next, 0x0f);
+        for (size_t turn = 0; turn < job->n_blocks / blocks_per_turn; turn++) {
+            UNROLL for (int j = 0; j < 4; j++) {
+                if (j >= 2 && spec.block_bytes) continue;
+                const uint8_t *at[4];
+                UNROLL for (int i = 0; i < 4; i++) {
+                    at[i] = p[i] + (spec.block_bytes ? (size_t)j * spec.unit_bytes : 0);
                 }
+                rows_pair(acc, at, j, j % 2, acts, &spec, n_tokens);
+                acts += n_tokens;
             }
+            UNROLL for (int i = 0; i < 4; i++) { p[i] += turn_bytes; }
+            for (size_t at = 0; at < 4 * turn_bytes; at += 64)
+                _mm_prefetch((const char *)(fetch + at), _MM_HINT_T1);
+            fetch += 4 * turn_bytes;
         }
+        if (spec.block_bytes) rows_rest(acc, p, job->n_blocks % 4, acts, &spec, n_tokens);
         for (int t = 0; t < n_tokens; t++)
             store_rows(job->y + (size_t)t * job->ldy + r, acc[t], job->row_end - r);
     }

@@ -85,7 +85,7 @@ INLINE __m256i load_bits(const uint8_t *low, const uint8_t *high) {
     int32_t x, y;
     memcpy(&x, low, 4);
     memcpy(&y, high, 4);
-    return _mm256_setr_epi32(x, x, x, x, y, y, y, y);
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi32(x)), _mm_set1_epi32(y), 1);
 }
 
 INLINE void split_fives(qmat_pair *w, int i, const uint8_t *p, size_t at, size_t bytes) {
