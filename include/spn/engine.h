@@ -83,6 +83,8 @@ typedef struct spn_model_info {
     uint64_t file_bytes;      /* all parts */
     uint64_t n_params;
     uint64_t weight_bytes_per_token; /* bytes of weights that generating one token reads */
+    uint64_t n_prompt_params; /* weights that each token of a prompt is multiplied with: without
+                                 embeddings, unused experts and the output */
     uint32_t n_vocab;
     uint32_t n_ctx_train; /* the context the model was trained for, in tokens */
     uint32_t n_embd;
@@ -195,6 +197,7 @@ typedef struct spn_session_options {
     spn_kv_type type_v;
     spn_progress_fn progress;
     void *progress_user;
+    bool profile; /* measure where the time goes: spn_session_profile */
 } spn_session_options;
 
 typedef struct spn_session spn_session; /* one thread at a time */
@@ -248,6 +251,32 @@ SPN_API spn_status spn_session_embed(spn_session *session, const int32_t *tokens
 /* Makes a running sync or score return CANCELLED soon. From any thread, also from a signal
  * handler. */
 SPN_API void spn_session_cancel(spn_session *session);
+
+/* ---- measuring ---- */
+
+/* What this machine can do at most with the model's CPU level and so many threads: the bounds of
+ * generation (reading the weights) and of prompts (multiplying). Williams et al. 2009,
+ * doi:10.1145/1498765.1498785. */
+typedef struct spn_roofline {
+    double read_gb_s;  /* 10^9 bytes a second that a plain loop reads of the model's own file */
+    double int8_tops;  /* 10^12 additions and multiplications of bytes a second, registers only */
+    double f32_gflops; /* 10^9 of floats */
+} spn_roofline;
+
+/* Takes under a second for a file in memory. n_threads 0: the processors this process may use.
+ * Errors: INVALID_ARGUMENT (the file is smaller than 1 MiB), NO_MEMORY, PROCESS. */
+SPN_API spn_status spn_model_roofline(const spn_model *model, uint32_t n_threads, spn_roofline *out,
+                                      spn_error *err);
+
+/* One kind of operation of the forward pass, over all passes of the session so far. */
+typedef struct spn_profile_item {
+    const char *name; /* "matmul", "attention" ...; static text */
+    uint64_t n;       /* how many were run */
+    double seconds;   /* until all threads were done with them */
+} spn_profile_item;
+/* False (and *out untouched) when `i` is too large, or the session was created without `profile`.
+ */
+SPN_API bool spn_session_profile(const spn_session *session, size_t i, spn_profile_item *out);
 
 /* ---- sessions on disk ---- */
 

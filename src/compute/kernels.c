@@ -20,6 +20,13 @@ static const struct {
     /* In the order they override each other. */
     {SPN_CPU_LEVEL_REF, spn_vec_init_ref},          {SPN_CPU_LEVEL_REF, spn_fmat_init_ref},
     {SPN_CPU_LEVEL_REF, spn_qmat_init_ref},         {SPN_CPU_LEVEL_REF, spn_attn_init_ref},
+    {SPN_CPU_LEVEL_REF, spn_roof_init_ref},
+#ifdef SPN_HAVE_AVX2_ROOF
+    {SPN_CPU_LEVEL_AVX2, spn_roof_init_avx2},
+#endif
+#ifdef SPN_HAVE_AVX512_ROOF
+    {SPN_CPU_LEVEL_AVX512, spn_roof_init_avx512},
+#endif
 #ifdef SPN_HAVE_AVX2_VEC
     {SPN_CPU_LEVEL_AVX2, spn_vec_init_avx2},
 #endif

@@ -178,6 +178,12 @@ typedef struct spn_kernels {
     void (*rope_split)(float *x, const float *cs, size_t n_rot);
 
     size_t (*argmax)(const float *x, size_t n); /* the lowest index among equals; NaN never wins */
+
+    /* Loops that do nothing but reach a limit of the processor; see roofline.h. read: some function
+     * of the bytes; int8, f32: the operations that n_rounds took. */
+    uint64_t (*roof_read)(const uint8_t *data, size_t n_bytes);
+    double (*roof_int8)(uint64_t n_rounds);
+    double (*roof_f32)(uint64_t n_rounds);
 } spn_kernels;
 
 /* The constant table of a level; DEFAULT is the best available. NULL when the processor or this
@@ -189,6 +195,9 @@ void spn_qmat_init_ref(spn_kernels *table);
 void spn_fmat_init_ref(spn_kernels *table);
 void spn_attn_init_ref(spn_kernels *table);
 void spn_vec_init_ref(spn_kernels *table);
+void spn_roof_init_ref(spn_kernels *table);
+void spn_roof_init_avx2(spn_kernels *table);
+void spn_roof_init_avx512(spn_kernels *table);
 void spn_qmat_init_avx2(spn_kernels *table);
 void spn_fmat_init_avx2(spn_kernels *table);
 void spn_attn_init_avx2(spn_kernels *table);

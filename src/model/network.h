@@ -198,7 +198,7 @@ struct spn_network {
     spn_linear per_layer_proj;
     const float *per_layer_norm;
     spn_layer *layers; /* [n_layer] */
-    uint64_t n_params, weight_bytes_per_token;
+    uint64_t n_params, weight_bytes_per_token, n_prompt_params;
 };
 
 /* Errors: FORMAT (a key is missing or makes no sense), UNSUPPORTED_ARCHITECTURE, LOAD (a tensor is

@@ -494,22 +494,33 @@ static spn_status check_all_used(const spn_loader *loader, spn_error *err) {
     return SPN_STATUS_OK;
 }
 
-static uint64_t bytes_read(const spn_loader *loader, const spn_gguf_tensor *tensor) {
-    const spn_network *network = loader->network;
-    uint64_t bytes = tensor->n_bytes;
-    if (network->n_expert > 0 && tensor->ne[2] == network->n_expert)
-        bytes = bytes / network->n_expert * network->n_expert_used;
-    bool table = tensor->data == network->token_embd.data && network->output.w.data != tensor->data;
-    table |= tensor->data == network->per_layer_embd.data;
-    table |= tensor->data == network->position_embd.data;
-    return table ? spn_type_row_bytes(tensor->type, (size_t)tensor->ne[0]) : bytes;
+/* Tables of which a token reads one row. */
+static bool is_table(const spn_network *network, const spn_gguf_tensor *tensor) {
+    bool embd = tensor->data == network->token_embd.data;
+    return (embd && network->output.w.data != tensor->data) ||
+           tensor->data == network->per_layer_embd.data ||
+           tensor->data == network->position_embd.data;
+}
+
+/* Of a tensor's n elements or bytes, those that one token uses. */
+static uint64_t used_part(const spn_network *network, const spn_gguf_tensor *tensor, uint64_t n) {
+    bool experts = network->n_expert > 0 && tensor->ne[2] == network->n_expert;
+    return experts ? n / network->n_expert * network->n_expert_used : n;
 }
 
 static void count_weights(spn_loader *loader) {
+    spn_network *network = loader->network;
     for (size_t i = 0; i < spn_gguf_n_tensors(loader->gguf); i++) {
         const spn_gguf_tensor *tensor = spn_gguf_tensor_at(loader->gguf, i);
-        loader->network->n_params += tensor->ne[0] * tensor->ne[1] * tensor->ne[2] * tensor->ne[3];
-        if (loader->used[i]) loader->network->weight_bytes_per_token += bytes_read(loader, tensor);
+        uint64_t n = tensor->ne[0] * tensor->ne[1] * tensor->ne[2] * tensor->ne[3];
+        network->n_params += n;
+        if (!loader->used[i]) continue;
+        bool table = is_table(network, tensor);
+        network->weight_bytes_per_token +=
+            table ? spn_type_row_bytes(tensor->type, (size_t)tensor->ne[0])
+                  : used_part(network, tensor, tensor->n_bytes);
+        if (!table && tensor->ne[1] > 1 && tensor->data != network->output.w.data)
+            network->n_prompt_params += used_part(network, tensor, n);
     }
 }
 

@@ -43,6 +43,7 @@ static void describe_network(spn_model *model) {
     info->architecture = network->arch->name;
     info->n_params = network->n_params;
     info->weight_bytes_per_token = network->weight_bytes_per_token;
+    info->n_prompt_params = network->n_prompt_params;
     info->n_vocab = network->n_vocab;
     info->n_ctx_train = network->n_ctx_train;
     info->n_embd = network->n_embd;

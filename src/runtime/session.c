@@ -112,6 +112,7 @@ static spn_status create_parts(spn_session *session, spn_error *err) {
     SPN_TRY(spn_kv_cache_create(&session->kv, network, size->n_ctx, size->n_batch, size->type_k,
                                 size->type_v, err));
     SPN_TRY(spn_pass_create(&session->pass, network, &pass, err));
+    if (session->options.profile) spn_pass_backend(session->pass)->profile = &session->profile;
     session->tokens = spn_alloc_array(size->n_ctx, sizeof *session->tokens);
     session->positions = spn_alloc_array(size->n_batch, sizeof *session->positions);
     session->out_rows = spn_alloc_array(size->n_batch, sizeof *session->out_rows);
@@ -308,6 +309,7 @@ static spn_status grow_batch(spn_session *session, size_t n_tokens, spn_error *e
     SPN_TRY(spn_pass_create(&pass, session->model->network, &options, err));
     spn_pass_free(session->pass);
     session->pass = pass;
+    if (session->options.profile) spn_pass_backend(pass)->profile = &session->profile;
     session->size.n_batch = size.n_batch;
     return SPN_STATUS_OK;
 }

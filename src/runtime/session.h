@@ -21,6 +21,7 @@ struct spn_session {
     uint32_t n_cached;
     bool has_logits; /* of the last cached token */
     atomic_int cancel;
+    spn_backend_profile profile;
 };
 
 #endif
