@@ -26,7 +26,9 @@ static spn_status parse(const char *json, size_t n_bytes, json_t **out, spn_erro
     if (*out != NULL) return SPN_STATUS_OK;
     if (json_error_code(&problem) == json_error_out_of_memory)
         return SPN_NO_MEMORY(err, "the hub's answer");
-    const char *hint = n_bytes > 0 && json[strspn(json, " \r\n\t")] == '<'
+    size_t blanks = 0; /* the bytes need not end in a NUL */
+    while (blanks < n_bytes && strchr(" \r\n\t", json[blanks]) != NULL && json[blanks]) blanks++;
+    const char *hint = blanks < n_bytes && json[blanks] == '<'
                            ? "; it is a web page: is there a portal or a proxy on the way?"
                            : "";
     return SPN_FAIL(err, JSON, "the hub's answer is no JSON (line %d: %.100s)%s", problem.line,
