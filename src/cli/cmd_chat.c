@@ -239,7 +239,7 @@ static void do_set(chat *c, const char *arg) {
         known = true;
         if (rows[i].f != NULL)
             *rows[i].f = strtof(value, &end);
-        else
+        else if (rows[i].i != NULL)
             *rows[i].i = (int32_t)strtol(value, &end, 10);
     }
     if (max_tokens >= 0) c->max_tokens = (uint32_t)max_tokens;

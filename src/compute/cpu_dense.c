@@ -1,5 +1,6 @@
 /* cpu_dense.c - embeddings, norms, products, gated units and maps on the CPU.
  * SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -133,6 +134,7 @@ static void norm_row(const cpu_job *job, size_t t) {
                    op->w ? op->w + g * op->w_pitch : NULL);
     if (op->acts.x.buffer != NULL && op->y.buffer != NULL)
         memcpy(cpu_row(op->y, t), cpu_row(out, t), op->n * sizeof(float));
+    assert(!op->quantize || op->acts.x.buffer != NULL);
     if (op->quantize) spn_cpu_quantize_part(job, &op->acts, t, 0, op->n);
 }
 
@@ -248,6 +250,7 @@ const cpu_rule spn_cpu_matmul = {matmul_tasks, matmul_run};
 
 /* gpt-oss: g = min(gate, 7), u = clamp(up, -7, 7), g sigmoid(1.702 g) (u + 1). */
 static void oai_unit(const cpu_job *job, float *y, float *gate, float *up, size_t n) {
+    assert(gate != NULL);
     for (size_t i = 0; i < n; i++) {
         gate[i] = gate[i] < 7 ? gate[i] : 7;
         up[i] = (up[i] < -7 ? -7 : up[i] > 7 ? 7 : up[i]) + 1;

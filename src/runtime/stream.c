@@ -87,7 +87,7 @@ static bool copy_stops(spn_stream *stream, const spn_chat_options *from) {
 
 static const void *copy_items(spn_stream *stream, const void *items, size_t n, size_t item_bytes) {
     void *copy = spn_arena_array(&stream->arena, n + 1, item_bytes);
-    if (copy != NULL && n > 0) memcpy(copy, items, n * item_bytes);
+    if (copy != NULL && items != NULL) memcpy(copy, items, n * item_bytes);
     return copy;
 }
 

@@ -2,6 +2,7 @@
  *
  * Integers are 64 bits wide; where Python's would grow beyond that, rendering fails.
  */
+#include <assert.h>
 #include <math.h>
 
 #include "text/template_impl.h"
@@ -167,6 +168,7 @@ static spn_status contains_item(tm_context *c, const tm_value *items, size_t n, 
                                 bool *out, size_t *n_seen) {
     *out = false;
     size_t i = 0;
+    assert(items != NULL || n == 0);
     while (i < n && !*out) SPN_TRY(spn_tm_equal(c, items[i++], item, out));
     *n_seen = i;
     return spn_tm_step(c, i / 4);
