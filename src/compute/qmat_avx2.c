@@ -7,22 +7,40 @@
 
 /* ---- activations in the order of the rows' kernels ---- */
 
+/* One number for each block's lane. */
+INLINE __m256i two_lanes(int32_t low, int32_t high) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_set1_epi32(low)),
+                                   _mm_set1_epi32(high), 1);
+}
+
+INLINE int32_t extra_of(const spn_act *act, size_t at, const qmat_type *type) {
+    int32_t extra = 0;
+    if (type->kind == QMAT_MIN)
+        memcpy(&extra, act->dsum + at, 4);
+    else if (type->kind >= QMAT_SUB)
+        memcpy(&extra, act->sum + 2 * at, 4);
+    else
+        extra = -type->offset * (act->sum[2 * at] + act->sum[2 * at + 1]);
+    return extra;
+}
+
 /* The `n` blocks (1 or 2) of a pair that begins at block `at` of all activations. */
-static void arrange_pair(qmat_act *out, const spn_act *act, size_t at, size_t n,
+INLINE void arrange_pair(qmat_act *out, const spn_act *act, size_t at, size_t n,
                          const qmat_type *type) {
-    memset(out, 0, sizeof(*out));
-    for (size_t c = 0; c < n; c++) {
-        memcpy(out->a + 16 * c, act->q + 32 * (at + c), 16);
-        memcpy(out->b + 16 * c, act->q + 32 * (at + c) + 16, 16);
-        int16_t sums[2] = {act->sum[2 * (at + c)], act->sum[2 * (at + c) + 1]};
-        int32_t extra = -type->offset * (sums[0] + sums[1]);
-        if (type->kind == QMAT_MIN) memcpy(&extra, act->dsum + at + c, 4);
-        if (type->kind >= QMAT_SUB) memcpy(&extra, sums, 4);
-        for (size_t i = 0; i < 4; i++) {
-            out->d[4 * c + i] = act->d[at + c];
-            out->extra[4 * c + i] = extra;
-        }
+    const int8_t *q = act->q + 32 * at;
+    __m256i low = _mm256_loadu_si256((const void *)q), high = _mm256_setzero_si256();
+    __m256i extra = two_lanes(extra_of(act, at, type), 0);
+    float d[2] = {act->d[at], 0.0f};
+    if (n == 2) {
+        high = _mm256_loadu_si256((const void *)(q + 32));
+        extra = two_lanes(extra_of(act, at, type), extra_of(act, at + 1, type));
+        d[1] = act->d[at + 1];
     }
+    _mm256_store_si256((void *)out->a, _mm256_permute2x128_si256(low, high, 0x20));
+    _mm256_store_si256((void *)out->b, _mm256_permute2x128_si256(low, high, 0x31));
+    __m128 d0 = _mm_set1_ps(d[0]), d1 = _mm_set1_ps(d[1]);
+    _mm256_store_ps(out->d, _mm256_insertf128_ps(_mm256_castps128_ps256(d0), d1, 1));
+    _mm256_store_si256((void *)out->extra, extra);
 }
 
 static void run_rows(const spn_matmul_args *args, size_t begin, size_t end, const qmat_type *type) {
