@@ -60,6 +60,7 @@ const spn_known_file *spn_filename_for_quant(const spn_known_model *model,
 /* ---- near names ---- */
 
 #define NEAR_MAX 48 /* ids are shorter; a longer word is near nothing */
+#define MODELS_MAX 256
 
 /* In one row of the usual table. */
 unsigned spn_ascii_distance(const char *a, const char *b) {
@@ -94,10 +95,11 @@ size_t spn_nearest_models(const char *id, const spn_known_model **out, size_t ma
     size_t n, found = 0;
     const spn_known_model *models = spn_known_models(&n);
     if (id == NULL || strlen(id) >= NEAR_MAX) return 0;
-    unsigned limit = 8 + (unsigned)strlen(id) / 4;
+    unsigned limit = 8 + (unsigned)strlen(id) / 4, far[MODELS_MAX];
+    for (size_t i = 0; i < n && i < MODELS_MAX; i++) far[i] = nearness(id, models[i].id);
     for (unsigned d = 0; d < limit; d++)
-        for (size_t i = 0; i < n && found < max; i++)
-            if (nearness(id, models[i].id) == d) out[found++] = &models[i];
+        for (size_t i = 0; i < n && i < MODELS_MAX && found < max; i++)
+            if (far[i] == d) out[found++] = &models[i];
     return found;
 }
 

@@ -12,7 +12,7 @@ typedef struct spn_target {
     char label[400];             /* for messages */
     char notice[400];
 } spn_target;
-spn_status spn_target_of(spn_target *target, const spn_download_request *request, spn_error *err);
+spn_status spn_target_of(spn_target *t, const spn_download_request *request, spn_error *err);
 
 /* The files of the listing that are wanted; the model's first, then companions. */
 typedef struct spn_choice {
@@ -22,7 +22,7 @@ typedef struct spn_choice {
     uint64_t total;
 } spn_choice;
 void spn_choice_clear(spn_choice *choice);
-spn_status spn_choose(spn_storage *storage, spn_target *target, bool with_projector,
-                      const spn_http_wait *wait, spn_choice *choice, spn_error *err);
+spn_status spn_choose(spn_storage *storage, spn_target *t, bool with_projector,
+                      const spn_http_wait *wait, spn_choice *out, spn_error *err);
 
 #endif
