@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-/* Holds at most one model and one conversation's cache. One thread at a time, except for
+/* Holds at most one model and the caches of its conversations. One thread at a time, except for
  * spn_runtime_cancel. */
 typedef struct spn_runtime spn_runtime;
 
@@ -29,12 +29,15 @@ typedef struct spn_load_config {
     spn_model_options model;
     spn_session_options session;
     const char *chat_template; /* replaces the model's own; copied. NULL: the model's */
-    const char *draft_path; /* a smaller model with the same vocabulary, to guess tokens ahead for
-                               this one to check (spn_lookahead_mode); NULL: none */
-    int32_t n_gpu_layers;   /* layers to run on a GPU; -1: all. What cannot be met is told by
-                               spn_runtime_note, and the processor does the work */
-    int64_t keep_alive_ms;  /* for spn_executor: how long the model stays when nobody uses it; 0: 5
-                               minutes, -1: for ever, 1: not at all */
+    const char *draft_path;   /* a smaller model with the same vocabulary, to guess tokens ahead for
+                                 this one to check (spn_lookahead_mode); NULL: none */
+    int32_t n_gpu_layers;     /* layers to run on a GPU; -1: all. What cannot be met is told by
+                                 spn_runtime_note, and the processor does the work */
+    uint32_t n_conversations; /* texts whose caches are kept side by side, at most 64: a prompt that
+                                 goes on with any of them reads only what is new. Each takes a
+                                 session's memory as it fills. 0: 1 */
+    int64_t keep_alive_ms; /* for spn_executor: how long the model stays when nobody uses it; 0: 5
+                              minutes, -1: for ever, 1: not at all */
 } spn_load_config;
 
 typedef struct spn_chat_message {

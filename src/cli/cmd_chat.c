@@ -237,10 +237,8 @@ static void do_set(chat *c, const char *arg) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (strcmp(rows[i].name, name) != 0) continue;
         known = true;
-        if (rows[i].f != NULL)
-            *rows[i].f = strtof(value, &end);
-        else if (rows[i].i != NULL)
-            *rows[i].i = (int32_t)strtol(value, &end, 10);
+        if (rows[i].f != NULL) *rows[i].f = strtof(value, &end);
+        if (rows[i].i != NULL) *rows[i].i = (int32_t)strtol(value, &end, 10);
     }
     if (max_tokens >= 0) c->max_tokens = (uint32_t)max_tokens;
     if (strcmp(name, "seed") == 0) {

@@ -221,7 +221,7 @@ spn_status spn_generate(spn_runtime *runtime, const int32_t *prompt, size_t n_pr
     spn_chat_response result = {.n_prompt_tokens = (uint32_t)n_prompt};
     generation gen = {.runtime = runtime, .options = options ? options : &defaults};
     SPN_TRY(spn_chat_options_check(gen.options, err));
-    gen.session = atomic_load(&runtime->session);
+    gen.session = spn_conversations_choose(runtime, prompt, n_prompt);
     gen.at_start = new_text || holds_no_text(runtime->tokenizer, prompt, n_prompt);
     SPN_TRY_GOTO(begin(&gen, prompt, n_prompt, err));
     SPN_TRY_GOTO(run(&gen, &result, err));

@@ -36,7 +36,7 @@ spn_status spn_runtime_create(spn_runtime **out, spn_error *err) {
 }
 
 static void drop(spn_runtime *runtime) {
-    spn_session_free(atomic_exchange(&runtime->session, NULL));
+    spn_conversations_free(runtime);
     spn_session_free(runtime->draft_session);
     spn_model_close(runtime->draft_model);
     runtime->draft_session = NULL;
@@ -124,23 +124,26 @@ static void note_devices(spn_runtime *runtime, int32_t n_gpu_layers) {
 
 static spn_status load(spn_runtime *runtime, const char *path, const spn_load_config *config,
                        spn_error *err) {
-    spn_session_options options = config->session;
-    spn_session *session = NULL;
+    if (config->n_conversations > SPN_MAX_CONVERSATIONS)
+        return SPN_FAIL(err, INVALID_ARGUMENT, "%u conversations are too many: at most %d",
+                        config->n_conversations, SPN_MAX_CONVERSATIONS);
     SPN_TRY(spn_model_open(&runtime->model, path, &config->model, err));
     runtime->tokenizer = spn_model_tokenizer(runtime->model);
     if (runtime->tokenizer == NULL)
         return SPN_FAIL(err, TOKENIZER, "%s holds no vocabulary: nothing can be asked in text",
                         path);
     SPN_TRY(parse_template(runtime, config->chat_template, err));
-    runtime->progress = options.progress;
-    runtime->progress_user = options.progress_user;
-    options.progress = on_progress;
-    options.progress_user = runtime;
-    SPN_TRY(spn_session_create(&session, runtime->model, &options, err));
-    atomic_store(&runtime->session, session);
+    runtime->progress = config->session.progress;
+    runtime->progress_user = config->session.progress_user;
+    runtime->session_options = config->session;
+    runtime->session_options.progress = on_progress;
+    runtime->session_options.progress_user = runtime;
+    runtime->n_conversations = config->n_conversations > 0 ? config->n_conversations : 1;
+    SPN_TRY(spn_conversations_add(runtime, err));
+    atomic_store(&runtime->session, runtime->sessions[0]);
     note_devices(runtime, config->n_gpu_layers);
     spn_session_info info;
-    spn_session_describe(session, &info);
+    spn_session_describe(runtime->sessions[0], &info);
     return load_draft(runtime, config, info.n_ctx, err);
 }
 

@@ -13,10 +13,17 @@
 #include "text/template.h"
 #include "text/tokenizer.h"
 
+#define SPN_MAX_CONVERSATIONS 64
+
 struct spn_runtime {
     spn_model *model;               /* NULL: nothing is loaded, and all below is empty */
-    _Atomic(spn_session *) session; /* read by spn_runtime_cancel on any thread */
-    spn_model *draft_model;         /* NULL: no draft model */
+    _Atomic(spn_session *) session; /* used last; read by spn_runtime_cancel on any thread */
+    spn_session *sessions[SPN_MAX_CONVERSATIONS]; /* [n_sessions] */
+    uint64_t last_used[SPN_MAX_CONVERSATIONS];    /* a counter; 0: never */
+    uint32_t n_sessions, n_conversations;         /* there are, there may be */
+    uint64_t n_uses;
+    spn_session_options session_options;
+    spn_model *draft_model; /* NULL: no draft model */
     spn_session *draft_session;
     const spn_tokenizer *tokenizer;   /* the model's */
     spn_chat_template *chat_template; /* NULL: the model has none */
@@ -33,6 +40,14 @@ struct spn_runtime {
  * `wants_model` also MODEL_NOT_LOADED. */
 spn_status spn_runtime_take(spn_runtime *runtime, bool wants_model, spn_error *err);
 void spn_runtime_release(spn_runtime *runtime);
+
+/* ---- conversations.c ---- */
+
+/* A session more. Errors: as spn_session_create. */
+spn_status spn_conversations_add(spn_runtime *runtime, spn_error *err);
+/* The session for that prompt; there is at least one. */
+spn_session *spn_conversations_choose(spn_runtime *runtime, const int32_t *tokens, size_t n_tokens);
+void spn_conversations_free(spn_runtime *runtime);
 
 /* ---- chat_template.c ---- */
 

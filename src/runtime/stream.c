@@ -85,10 +85,13 @@ static bool copy_stops(spn_stream *stream, const spn_chat_options *from) {
     return stops != NULL;
 }
 
-static const void *copy_items(spn_stream *stream, const void *items, size_t n, size_t item_bytes) {
-    void *copy = spn_arena_array(&stream->arena, n + 1, item_bytes);
-    if (copy != NULL && items != NULL) memcpy(copy, items, n * item_bytes);
-    return copy;
+/* A list that is NULL stays so: the sampler says what is wrong with it. */
+static bool copy_items(spn_stream *stream, const void **items, size_t n, size_t item_bytes) {
+    if (*items == NULL || n == 0) return true;
+    void *copy = spn_arena_array(&stream->arena, n, item_bytes);
+    if (copy != NULL) memcpy(copy, *items, n * item_bytes);
+    *items = copy;
+    return copy != NULL;
 }
 
 static spn_status copy_options(spn_stream *stream, const spn_chat_options *from, spn_error *err) {
@@ -98,11 +101,13 @@ static spn_status copy_options(spn_stream *stream, const spn_chat_options *from,
         stream->options.on_text = push;
         stream->options.on_text_user = stream;
     }
-    sampler->bias = copy_items(stream, from->sampler.bias, sampler->n_bias, sizeof *sampler->bias);
-    sampler->dry_breakers = copy_items(stream, from->sampler.dry_breakers, sampler->n_dry_breakers,
-                                       sizeof *sampler->dry_breakers);
-    if (sampler->bias == NULL || sampler->dry_breakers == NULL || !copy_stops(stream, from))
+    const void *bias = sampler->bias, *breakers = sampler->dry_breakers;
+    if (!copy_items(stream, &bias, sampler->n_bias, sizeof *sampler->bias) ||
+        !copy_items(stream, &breakers, sampler->n_dry_breakers, sizeof *sampler->dry_breakers) ||
+        !copy_stops(stream, from))
         return SPN_NO_MEMORY(err, "a stream's options");
+    sampler->bias = bias;
+    sampler->dry_breakers = breakers;
     return SPN_STATUS_OK;
 }
 

@@ -84,6 +84,43 @@ static void a_second_turn_reads_only_what_is_new(void **state) {
     spn_runtime_free(runtime);
 }
 
+static uint32_t cached(spn_runtime *runtime, const char *prompt) {
+    spn_chat_options options = greedy;
+    options.max_tokens = 3;
+    spn_chat_response response = infer(runtime, prompt, &options);
+    uint32_t n = response.n_cached_tokens;
+    spn_chat_response_clear(&response);
+    return n;
+}
+
+/* Two conversations, turn by turn; a third one takes the place of the one used longest ago. */
+static void conversations_are_kept_apart(void **state) {
+    (void)state;
+    static const char *const tales[] = {"Once upon a time there was a cat. It sat on a mat.",
+                                        "The king of the hill had three sons and a horse.",
+                                        "A big red ball was lost in the park on Sunday."};
+    for (uint32_t n = 1; n <= 2; n++) {
+        spn_load_config config = {.n_conversations = n, .session = {.n_threads = 1}};
+        spn_runtime *runtime = load(&config);
+        assert_true(cached(runtime, tales[0]) <= 1); /* at most BOS */
+        assert_true(cached(runtime, tales[1]) <= 1);
+        if (n == 1)
+            assert_true(cached(runtime, tales[0]) <= 1);
+        else
+            assert_true(cached(runtime, tales[0]) > 10);
+        if (n == 2) assert_true(cached(runtime, tales[1]) > 10);
+        assert_true(cached(runtime, tales[2]) <= 1);
+        if (n == 2) assert_true(cached(runtime, tales[1]) > 10);
+        assert_true(cached(runtime, tales[0]) <= 1);
+        spn_runtime_free(runtime);
+    }
+    spn_load_config config = {.n_conversations = 65};
+    spn_runtime *runtime = NULL;
+    assert_int_equal(spn_runtime_create(&runtime, NULL), SPN_STATUS_OK);
+    assert_int_equal(spn_runtime_load(runtime, MODEL, &config, NULL), SPN_STATUS_INVALID_ARGUMENT);
+    spn_runtime_free(runtime);
+}
+
 /* ---- the end ---- */
 
 typedef struct sink {
@@ -281,6 +318,7 @@ int main(void) {
         cmocka_unit_test(greedy_text_is_the_authors),
         cmocka_unit_test(prompts_are_continued),
         cmocka_unit_test(a_second_turn_reads_only_what_is_new),
+        cmocka_unit_test(conversations_are_kept_apart),
         cmocka_unit_test(stop_sequences_end_the_text),
         cmocka_unit_test(cancelling_keeps_what_came),
         cmocka_unit_test(cancelling_a_prompt_is_no_failure),

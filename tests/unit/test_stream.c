@@ -143,6 +143,12 @@ static void failures_come_behind_the_text(void **state) {
     }
     assert_int_equal(spn_stream_response(stream, &response, &err), SPN_STATUS_INVALID_ARGUMENT);
     spn_stream_free(stream);
+    options = greedy;
+    options.sampler.n_bias = 3; /* and no list */
+    stream = start(runtime, &options);
+    assert_int_equal(spn_stream_next(stream, -1, &chunk, &err), SPN_STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.text, "bias"));
+    spn_stream_free(stream);
     spn_runtime_free(runtime);
 }
 
