@@ -104,9 +104,7 @@ static spn_status generate(chat *c, spn_chat_response *response, spn_error *err)
     char *json = json_dumps(c->messages, JSON_COMPACT);
     spn_status status = SPN_STATUS_NO_MEMORY;
     if (json != NULL && spn_cli_sampler_options("chat", &c->sampling, &options.sampler)) {
-        spn_term_on_interrupts(on_interrupt);
         status = spn_runtime_chat_json(c->runtime, json, &options, response, err);
-        spn_term_on_interrupt(NULL);
         spn_cli_progress_end(&c->progress);
     }
     free((void *)(uintptr_t)options.sampler.bias);
@@ -347,6 +345,8 @@ static void talk(chat *c) {
         spn_cli_fail("cannot read from the terminal: no memory");
         return;
     }
+    /* Also between answers: until the editor has the terminal, Ctrl-C is a signal. */
+    spn_term_on_interrupts(on_interrupt);
     while (!c->is_over) {
         bool is_end;
         char *line = spn_line_editor_read(editor, &is_end);
@@ -358,6 +358,7 @@ static void talk(chat *c) {
         free(line);
         fflush(stdout);
     }
+    spn_term_on_interrupt(NULL);
     spn_line_editor_free(editor);
 }
 
