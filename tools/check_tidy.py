@@ -58,7 +58,7 @@ def main():
             else:
                 bad += 1
                 errors = [line for line in out.splitlines() if ": error: " in line]
-                print("\n".join(errors) or out + err)
+                print("\n".join(errors) or out + err, flush=True)
     if bad:
         sys.exit("%d of %d files have complaints" % (bad, len(paths)))
 
