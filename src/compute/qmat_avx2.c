@@ -108,8 +108,8 @@ INLINE void tile_run(__m256i sum[MAX_T][MAX_R], const uint8_t *w, const int8_t *
         UNROLL for (int t = 0; t < how.n; t++) {
             __m256i p = broadcast_4(q + AT(t, k) + 4 * (j + i));
             UNROLL for (int h = 0; h < how.n_regs; h++) {
-                __m256i two = how.kind == QMAT_SIGNED ? signed_products(x[h], p)
-                                                      : _mm256_maddubs_epi16(x[h], p);
+                __m256i two =
+                    is_signed(how.kind) ? signed_products(x[h], p) : _mm256_maddubs_epi16(x[h], p);
                 part[t][h] = i == 0 ? two : _mm256_add_epi16(part[t][h], two);
                 keep_order(&part[t][h]);
             }
@@ -213,6 +213,10 @@ TILE(SIGNED, 1, 1, 1)
 TILE(SIGNED, 1, 1, 2)
 TILE(SIGNED, 1, 1, 3)
 TILE(SIGNED, 1, 1, 4)
+TILE(SUB_SIGNED, 1, 1, 1)
+TILE(SUB_SIGNED, 1, 1, 2)
+TILE(SUB_SIGNED, 1, 1, 3)
+TILE(SUB_SIGNED, 1, 1, 4)
 
 #define TILES_OF(kind, run) \
     { tile_##kind##_##run##_1, tile_##kind##_##run##_2, tile_##kind##_##run##_3, NULL }
@@ -222,6 +226,8 @@ static const tile_fn tiles_sub[2][4] = {TILES_OF(SUB, 2), TILES_OF(SUB, 4)};
 static const tile_fn tiles_sub_min[4] = TILES_OF(SUB_MIN, 4);
 static const tile_fn tiles_signed[4] = {tile_SIGNED_1_1, tile_SIGNED_1_2, tile_SIGNED_1_3,
                                         tile_SIGNED_1_4};
+static const tile_fn tiles_sub_signed[4] = {tile_SUB_SIGNED_1_1, tile_SUB_SIGNED_1_2,
+                                            tile_SUB_SIGNED_1_3, tile_SUB_SIGNED_1_4};
 
 static const tile_fn *tiles_for(const qmat_type *type) {
     switch (type->kind) {
@@ -233,6 +239,8 @@ static const tile_fn *tiles_for(const qmat_type *type) {
         return tiles_sub[type->run == 4];
     case QMAT_SUB_MIN:
         return tiles_sub_min;
+    case QMAT_SUB_SIGNED:
+        return tiles_sub_signed;
     default:
         return tiles_signed;
     }
@@ -257,7 +265,7 @@ static uint8_t *place_panel(qmat_panel *panel, uint8_t *at, size_t n_blocks) {
 static void run_tiles(const spn_matmul_args *args, const qmat_panel halves[2], size_t r,
                       size_t n_rows, const qmat_type *type) {
     const tile_fn *tiles = tiles_for(type);
-    size_t n_blocks = args->k / 32, most = type->kind == QMAT_SIGNED ? 4 : 3;
+    size_t n_blocks = args->k / 32, most = is_signed(type->kind) ? 4 : 3;
     for (size_t t = 0; t < args->n_tokens;) {
         size_t left = args->n_tokens - t;
         size_t n = left < most ? left : left == 4 ? 2 : most;
@@ -312,4 +320,5 @@ void spn_qmat_init_avx2(spn_kernels *table) {
     table->matmul_scratch = matmul_scratch;
     spn_qmat_init_avx2_b32(table);
     spn_qmat_init_avx2_k(table);
+    spn_qmat_init_avx2_grid(table);
 }

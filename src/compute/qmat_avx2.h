@@ -38,12 +38,15 @@
 #define FETCH_AHEAD 16384 /* bytes */
 
 typedef enum qmat_kind {
-    QMAT_PLAIN,  /* unsigned weights less a constant offset */
-    QMAT_SIGNED, /* signed weights */
-    QMAT_MIN,    /* unsigned weights, a second fma over N and dsum */
-    QMAT_SUB,    /* integer scales for sub-blocks of 16, unsigned weights less an offset */
-    QMAT_SUB_MIN /* the same without offset, and a second fma over N and M */
+    QMAT_PLAIN,     /* unsigned weights less a constant offset */
+    QMAT_SIGNED,    /* signed weights */
+    QMAT_MIN,       /* unsigned weights, a second fma over N and dsum */
+    QMAT_SUB,       /* integer scales for sub-blocks of 16, unsigned weights less an offset */
+    QMAT_SUB_MIN,   /* the same without offset, and a second fma over N and M */
+    QMAT_SUB_SIGNED /* integer scales for sub-blocks of 16, signed weights */
 } qmat_kind;
+
+INLINE bool is_signed(qmat_kind kind) { return kind == QMAT_SIGNED || kind == QMAT_SUB_SIGNED; }
 
 /* ---- rows ---- */
 
@@ -103,9 +106,9 @@ INLINE __m256i pair_sums(const qmat_pair *w, const qmat_act *act, const qmat_kin
     __m256i ones = _mm256_set1_epi16(1), s[4];
     UNROLL for (int i = 0; i < 4; i++) {
         __m256i x =
-            kind == QMAT_SIGNED ? signed_products(w->a[i], a) : _mm256_maddubs_epi16(w->a[i], a);
+            is_signed(kind) ? signed_products(w->a[i], a) : _mm256_maddubs_epi16(w->a[i], a);
         __m256i y =
-            kind == QMAT_SIGNED ? signed_products(w->b[i], b) : _mm256_maddubs_epi16(w->b[i], b);
+            is_signed(kind) ? signed_products(w->b[i], b) : _mm256_maddubs_epi16(w->b[i], b);
         if (kind == QMAT_PLAIN || kind == QMAT_MIN)
             s[i] = _mm256_madd_epi16(_mm256_add_epi16(x, y), ones);
         else
@@ -365,5 +368,6 @@ INLINE __m256i load_twice(const uint8_t *p) {
 /* Each file's types. */
 void spn_qmat_init_avx2_b32(spn_kernels *table);
 void spn_qmat_init_avx2_k(spn_kernels *table);
+void spn_qmat_init_avx2_grid(spn_kernels *table);
 
 #endif
