@@ -64,20 +64,78 @@ static bool is_cancelled(const walk *w) {
     return w->cancel != NULL && atomic_load_explicit(w->cancel, memory_order_relaxed) != 0;
 }
 
+/* ---- weights ahead ----
+ *
+ * With few tokens a pass is bound by reading weights, and the memory would rest while a member
+ * waits for others at the end of an operation. Instead it fetches the beginning of what it will
+ * most likely read next: of the next product, the beginning of its lane. */
+
+enum { AHEAD_OPS = 3, AHEAD_BYTES = 96 << 10, AHEAD_STEP = 1 << 10, LINE = 64 };
+
+typedef struct fetch_ahead {
+    const uint8_t *at;
+    size_t n_left;
+} fetch_ahead;
+
+static bool first_rows(const cpu_backend *cpu, const spn_op *op, uint32_t member,
+                       fetch_ahead *out) {
+    const spn_matrix *w = NULL;
+    if (op->kind == SPN_OP_MATMUL) w = &op->matmul.part[0].w;
+    if (op->kind == SPN_OP_GLU) w = op->glu.gate.data ? &op->glu.gate : &op->glu.up;
+    if (w == NULL) return false;
+    size_t step = spn_cpu_task_rows(cpu, w->n_rows, op->n_rows);
+    size_t row = w->n_rows / step * (member % cpu->n_lanes) / cpu->n_lanes * step;
+    if (row >= w->n_rows) return true;
+    out->at = cpu_matrix_row(w, 0, row);
+    out->n_left = spn_min_size(spn_min_size(step, w->n_rows - row) * w->row_bytes, AHEAD_BYTES);
+    return true;
+}
+
+static fetch_ahead look_ahead(const walk *w, size_t i, uint32_t member) {
+    fetch_ahead out = {0};
+    if (w->ops[i].n_rows >= CPU_MANY_TOKENS) return out;
+    for (size_t j = i + 1; j < w->n_ops && j <= i + AHEAD_OPS; j++)
+        if (first_rows(w->cpu, &w->ops[j], member, &out)) break;
+    return out;
+}
+
+static void fetch_some(fetch_ahead *ahead) {
+    size_t n = spn_min_size(ahead->n_left, AHEAD_STEP);
+    for (size_t i = 0; i < n; i += LINE) __builtin_prefetch(ahead->at + i, 0, 2);
+    ahead->at += n;
+    ahead->n_left -= n;
+}
+
+/* The next task of the member's own lane, else of the others'. False when there is none. */
+static bool take_task(const cpu_backend *cpu, cpu_lane *lanes, uint32_t member, uint32_t *task) {
+    for (uint32_t i = 0; i < cpu->n_lanes; i++) {
+        cpu_lane *lane = &lanes[(member + i) % cpu->n_lanes];
+        if (atomic_load_explicit(&lane->next, memory_order_relaxed) >= lane->end) continue;
+        *task = atomic_fetch_add_explicit(&lane->next, 1, memory_order_relaxed);
+        if (*task < lane->end) return true;
+    }
+    return false;
+}
+
 /* Takes tasks until there is none, then waits for those that others took. A task that is skipped
  * because of a cancellation counts as done. */
-static void walk_op(const walk *w, const cpu_job *job, cpu_op_state *state) {
+static void walk_op(const walk *w, const cpu_job *job, size_t i, uint32_t member) {
     const cpu_rule *rule = rules[job->op->kind];
-    for (;;) {
-        uint32_t task = atomic_fetch_add_explicit(&state->next, 1, memory_order_relaxed);
-        if (task >= state->n_tasks) break;
+    cpu_op_state *state = &w->cpu->states[i];
+    cpu_lane *lanes = w->cpu->lanes + i * w->cpu->n_lanes;
+    for (uint32_t task; take_task(w->cpu, lanes, member, &task);) {
         if (!is_cancelled(w)) rule->run(job, task);
         atomic_fetch_add_explicit(&state->done, 1, memory_order_release);
     }
     /* Acquire pairs with the release above: what the tasks wrote is seen by the next operation. */
     uint32_t n_waits = 0;
-    while (atomic_load_explicit(&state->done, memory_order_acquire) < state->n_tasks)
-        spn_pool_wait(&n_waits);
+    fetch_ahead ahead = look_ahead(w, i, member);
+    while (atomic_load_explicit(&state->done, memory_order_acquire) < state->n_tasks) {
+        if (ahead.n_left > 0)
+            fetch_some(&ahead);
+        else
+            spn_pool_wait(&n_waits);
+    }
 }
 
 static void walk_pass(void *arg, uint32_t member) {
@@ -89,7 +147,7 @@ static void walk_pass(void *arg, uint32_t member) {
     uint64_t before = profile ? spn_time_ns() : 0;
     for (size_t i = 0; i < w->n_ops; i++) {
         job.op = &w->ops[i];
-        walk_op(w, &job, &cpu->states[i]);
+        walk_op(w, &job, i, member);
         if (profile == NULL) continue;
         uint64_t now = spn_time_ns();
         profile->ns[job.op->kind] += now - before;
@@ -100,12 +158,31 @@ static void walk_pass(void *arg, uint32_t member) {
 
 static bool states_reserve(cpu_backend *cpu, size_t n_ops) {
     if (n_ops <= cpu->n_states) return true;
+    size_t n_lanes = n_ops * cpu->n_lanes;
     cpu_op_state *states = spn_alloc_aligned(n_ops * sizeof *states, 64);
-    if (states == NULL) return false;
+    cpu_lane *lanes = spn_alloc_aligned(n_lanes * sizeof *lanes, 64);
+    if (states == NULL || lanes == NULL) {
+        spn_free_aligned(states);
+        spn_free_aligned(lanes);
+        return false;
+    }
     spn_free_aligned(cpu->states);
+    spn_free_aligned(cpu->lanes);
     cpu->states = states;
+    cpu->lanes = lanes;
     cpu->n_states = n_ops;
     return true;
+}
+
+static void open_op(cpu_backend *cpu, size_t i, uint32_t n_tasks) {
+    uint32_t n_lanes = cpu->n_lanes;
+    atomic_init(&cpu->states[i].done, 0);
+    cpu->states[i].n_tasks = n_tasks;
+    for (uint32_t l = 0; l < n_lanes; l++) {
+        cpu_lane *lane = &cpu->lanes[i * n_lanes + l];
+        atomic_init(&lane->next, (uint32_t)((uint64_t)n_tasks * l / n_lanes));
+        lane->end = (uint32_t)((uint64_t)n_tasks * (l + 1) / n_lanes);
+    }
 }
 
 static spn_status run(spn_backend *backend, const spn_op *ops, size_t n_ops, const spn_batch *batch,
@@ -114,11 +191,9 @@ static spn_status run(spn_backend *backend, const spn_op *ops, size_t n_ops, con
     if (!states_reserve(cpu, n_ops)) return SPN_NO_MEMORY(err, "a pass");
     uint32_t most_tasks = 1;
     for (size_t i = 0; i < n_ops; i++) {
-        cpu_op_state *state = &cpu->states[i];
-        atomic_init(&state->next, 0);
-        atomic_init(&state->done, 0);
-        state->n_tasks = rules[ops[i].kind]->n_tasks(cpu, &ops[i], batch);
-        if (state->n_tasks > most_tasks) most_tasks = state->n_tasks;
+        uint32_t n_tasks = rules[ops[i].kind]->n_tasks(cpu, &ops[i], batch);
+        open_op(cpu, i, n_tasks);
+        if (n_tasks > most_tasks) most_tasks = n_tasks;
     }
     walk w = {cpu, ops, n_ops, batch, cancel};
     uint32_t n_members = spn_pool_n_threads(cpu->pool);
@@ -135,6 +210,7 @@ static void cpu_free(spn_backend *backend) {
     spn_free(cpu->scratch);
     spn_free_aligned(cpu->scratch_memory);
     spn_free_aligned(cpu->states);
+    spn_free_aligned(cpu->lanes);
     spn_free(cpu);
 }
 
@@ -210,6 +286,7 @@ spn_status spn_backend_create_cpu(spn_backend **out, const spn_backend_need *nee
     SPN_TRY_GOTO(spn_pool_create(&cpu->pool, need->n_threads, err));
     SPN_TRY_GOTO(scratch_create(cpu, err));
     cpu->base.n_threads = spn_pool_n_threads(cpu->pool);
+    cpu->n_lanes = cpu->base.n_threads < CPU_LANES_MAX ? cpu->base.n_threads : CPU_LANES_MAX;
     *out = &cpu->base;
     return SPN_STATUS_OK;
 done:
