@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "platform/os.h"
 #include "spn/spn.h"
 
 #define MODEL "tests/golden/stories260K.gguf"
@@ -197,6 +199,39 @@ static void dropping_stops_the_work(void **state) {
     spn_runtime_free(runtime);
 }
 
+/* ---- rounds of load, answer, cancel, unload ---- */
+
+static void cancel_soon(void *arg) {
+    static atomic_uint n;
+    unsigned turn = atomic_fetch_add(&n, 1);
+    for (unsigned i = 0; i < turn % 7 * 20; i++) spn_thread_yield();
+    spn_stream_cancel(arg);
+}
+
+/* Another thread cancels at ever other moments; what came before is always the text's beginning. */
+static void rounds_leave_nothing(void **state) {
+    (void)state;
+    spn_runtime *runtime = load();
+    spn_chat_options options = endless();
+    char text[4096], *expected = infer(runtime, &options);
+    for (int round = 0; round < 40; round++) {
+        spn_thread *thread = NULL;
+        assert_int_equal(spn_runtime_unload(runtime, NULL), SPN_STATUS_OK);
+        assert_int_equal(spn_runtime_load(runtime, MODEL, NULL, NULL), SPN_STATUS_OK);
+        spn_stream *stream = start(runtime, &options);
+        assert_int_equal(spn_thread_start(&thread, cancel_soon, stream, "test", NULL),
+                         SPN_STATUS_OK);
+        if (round % 3 != 0) {
+            read_all(stream, text);
+            assert_memory_equal(text, expected, strlen(text));
+        }
+        spn_thread_join(thread);
+        spn_stream_free(stream);
+    }
+    spn_free(expected);
+    spn_runtime_free(runtime);
+}
+
 /* ---- waiting ---- */
 
 static bool is_readable(int descriptor, int timeout_ms) {
@@ -283,6 +318,7 @@ int main(void) {
         cmocka_unit_test(failures_come_behind_the_text),
         cmocka_unit_test(cancelling_keeps_what_came),
         cmocka_unit_test(dropping_stops_the_work),
+        cmocka_unit_test(rounds_leave_nothing),
         cmocka_unit_test(a_descriptor_tells_when_to_read),
         cmocka_unit_test(callbacks_and_time_outs),
     };
