@@ -214,6 +214,15 @@ typedef struct prepared {
     bool new_text;
 } prepared;
 
+/* As the session would say, but before a stream has begun. */
+static spn_status check_length(const spn_runtime *runtime, size_t n_tokens, spn_error *err) {
+    spn_session_info info;
+    spn_session_describe(atomic_load(&runtime->session), &info);
+    if (n_tokens <= info.n_ctx) return SPN_STATUS_OK;
+    return SPN_FAIL(err, CONTEXT_FULL, "a text of %zu tokens does not fit a context of %u",
+                    n_tokens, info.n_ctx);
+}
+
 static spn_status prepare(const spn_runtime *runtime, const spn_question *q, prepared *out,
                           spn_error *err) {
     char *text = NULL;
@@ -222,6 +231,11 @@ static spn_status prepare(const spn_runtime *runtime, const spn_question *q, pre
     spn_status status =
         spn_prompt_encode(runtime, text, n_bytes, &out->tokens, &out->n_tokens, err);
     spn_free(text);
+    if (status == SPN_STATUS_OK) status = check_length(runtime, out->n_tokens, err);
+    if (status != SPN_STATUS_OK) {
+        spn_free(out->tokens);
+        out->tokens = NULL;
+    }
     return status;
 }
 

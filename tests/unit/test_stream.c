@@ -124,6 +124,13 @@ static void mistakes_come_at_once(void **state) {
     const spn_chat_message message = {"user", "x"};
     assert_int_equal(spn_runtime_chat_stream(runtime, &message, 1, NULL, &stream, NULL),
                      SPN_STATUS_TEMPLATE);
+    char *long_text = malloc(4001);
+    assert_non_null(long_text);
+    memset(long_text, '7', 4000);
+    long_text[4000] = '\0';
+    assert_int_equal(spn_runtime_infer_stream(runtime, long_text, &greedy, &stream, NULL),
+                     SPN_STATUS_CONTEXT_FULL);
+    free(long_text);
     assert_null(stream);
     spn_stream_free(NULL);
     assert_int_equal(spn_runtime_unload(runtime, NULL), SPN_STATUS_OK); /* nobody holds it */
