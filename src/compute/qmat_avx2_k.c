@@ -149,6 +149,12 @@ QMAT_TYPE(q5_k, 0, 4, QMAT_MIN, .unit_bytes = 176)
 
 /* ---- Q6_K ---- */
 
+/* Bits 2 c, 2 c + 1 (in the second lane two further up) of each byte, as bits 4 and 5. */
+INLINE __m256i q6_k_high(__m256i qh, int c) {
+    qh = c == 0 ? _mm256_sllv_epi32(qh, two_counts(4, 2)) : _mm256_srlv_epi32(qh, two_counts(0, 2));
+    return low_bits(qh, 0x30);
+}
+
 INLINE void load_q6_k(qmat_pair *w, const uint8_t *const p[4], int j) {
     const int half = j / 2, c = j % 2 * 2; /* the half's blocks c and c + 1 */
     __m128i scales[4];
@@ -156,11 +162,8 @@ INLINE void load_q6_k(qmat_pair *w, const uint8_t *const p[4], int j) {
         const uint8_t *ql = p[i] + 64 * half, *qh = p[i] + 128 + 32 * half;
         __m256i a = low_bits(_mm256_srli_epi16(load_two(ql, ql + 32), 2 * c), 15);
         __m256i b = low_bits(_mm256_srli_epi16(load_two(ql + 16, ql + 48), 2 * c), 15);
-        const __m256i at = two_counts(2 * c, 2 * c + 2);
-        __m256i high_a = low_bits(_mm256_srlv_epi32(load_twice(qh), at), 3);
-        __m256i high_b = low_bits(_mm256_srlv_epi32(load_twice(qh + 16), at), 3);
-        w->a[i] = _mm256_or_si256(a, _mm256_slli_epi16(high_a, 4));
-        w->b[i] = _mm256_or_si256(b, _mm256_slli_epi16(high_b, 4));
+        w->a[i] = _mm256_or_si256(a, q6_k_high(load_twice(qh), c));
+        w->b[i] = _mm256_or_si256(b, q6_k_high(load_twice(qh + 16), c));
         scales[i] = _mm_cvtepi8_epi16(_mm_cvtsi32_si128(dword_at(p[i] + 192 + 4 * j)));
         spread_scales(w, i, scales[i]);
     }
