@@ -10,7 +10,9 @@
 enum { SUMS = 12 };
 
 /* One variable a sum: compilers keep an array in memory. */
+// clang-format off
 #define EACH_SUM(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
+// clang-format on
 
 static uint64_t roof_read(const uint8_t *data, size_t n_bytes) {
     __m256i sum[8];

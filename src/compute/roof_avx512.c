@@ -11,10 +11,11 @@
 enum { SUMS = 24 };
 
 /* One variable a sum: compilers keep an array in memory. */
-#define EACH_SUM(X)                                                                              \
-    X(0)                                                                                         \
-    X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15) X(16) X(17) \
-        X(18) X(19) X(20) X(21) X(22) X(23)
+// clang-format off
+#define EACH_SUM(X) \
+    X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) \
+    X(12) X(13) X(14) X(15) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23)
+// clang-format on
 
 static uint64_t roof_read(const uint8_t *data, size_t n_bytes) {
     __m512i sum[8];

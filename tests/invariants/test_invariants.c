@@ -269,12 +269,6 @@ static void same_answer(void **state) {
     spn_model_close(s.model);
 }
 
-/* Types that the engine does not know yet. */
-static bool waits(const char *name) {
-    return strncmp(name, "type-iq1", 8) == 0 || strncmp(name, "type-iq2", 8) == 0 ||
-           strncmp(name, "type-iq3", 8) == 0 || strncmp(name, "type-tq", 7) == 0;
-}
-
 int main(int argc, char **argv) {
     static struct CMUnitTest tests[MAX_MODELS];
     static char paths[MAX_MODELS][512];
@@ -286,7 +280,6 @@ int main(int argc, char **argv) {
     for (struct dirent *entry; dir != NULL && n < MAX_MODELS && (entry = readdir(dir)) != NULL;) {
         size_t len = strlen(entry->d_name);
         if (len < 5 || strcmp(entry->d_name + len - 5, ".gguf") != 0) continue;
-        if (waits(entry->d_name)) continue;
         if (argc > 2 && strstr(entry->d_name, argv[2]) == NULL) continue;
         snprintf(paths[n], sizeof paths[n], "%s/%s", folder, entry->d_name);
         tests[n] = (struct CMUnitTest){.name = paths[n] + strlen(folder) + 1,
