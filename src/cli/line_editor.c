@@ -7,6 +7,7 @@
 #include <string.h>
 #ifdef SPN_HAVE_LIBEDIT
 #include <histedit.h>
+#include <wchar.h>
 #endif
 
 #include "cli/cli.h"
@@ -36,7 +37,7 @@ static char *prompt(EditLine *edit) {
     return editor != NULL && editor->is_continued ? more : first;
 }
 
-static unsigned char on_interrupt_key(EditLine *edit, int key) {
+static unsigned char on_interrupt_key(EditLine *edit, wint_t key) {
     spn_line_editor *editor = NULL;
     (void)key;
     el_get(edit, EL_CLIENTDATA, (void *)&editor);
@@ -57,7 +58,8 @@ static bool start_editing(spn_line_editor *editor) {
     el_set(editor->edit, EL_PROMPT, prompt);
     el_set(editor->edit, EL_EDITOR, "emacs");
     el_set(editor->edit, EL_HIST, history, editor->history);
-    el_set(editor->edit, EL_ADDFN, "spn-interrupt", "throw the line away", on_interrupt_key);
+    /* The narrow el_set copies the texts and never frees them. */
+    el_wset(editor->edit, EL_ADDFN, L"spn-interrupt", L"throw the line away", on_interrupt_key);
     el_set(editor->edit, EL_SETTY, "-d", "-isig", NULL);
     el_set(editor->edit, EL_BIND, "^C", "spn-interrupt", NULL);
     el_set(editor->edit, EL_BIND, "^R", "em-inc-search-prev", NULL);
