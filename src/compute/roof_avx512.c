@@ -24,7 +24,10 @@ static uint64_t roof_read(const uint8_t *data, size_t n_bytes) {
         for (int i = 0; i < 8; i++)
             sum[i] = _mm512_xor_si512(sum[i], _mm512_loadu_si512(data + at + 64 * i));
     for (int i = 1; i < 8; i++) sum[0] = _mm512_xor_si512(sum[0], sum[i]);
-    return (uint64_t)_mm512_reduce_add_epi64(sum[0]);
+    uint64_t words[8], all = 0;
+    _mm512_storeu_si512(words, sum[0]);
+    for (int i = 0; i < 8; i++) all ^= words[i];
+    return all;
 }
 
 static double roof_int8(uint64_t n_rounds) {
