@@ -140,13 +140,18 @@ class Terminal:
         raise AssertionError("no prompt after Ctrl-C")
 
     def end(self):
-        self.type(b"\x04")
-        try:
-            while os.read(self.fd, 4096):
-                pass
-        except OSError:
-            pass
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        """Ctrl-D until the program ends: one that comes before the editor has the terminal is lost."""
+        for _ in range(20):
+            try:
+                self.type(b"\x04")
+                while select.select([self.fd], [], [], 1)[0]:
+                    if not os.read(self.fd, 4096):
+                        break
+            except OSError:  # the terminal is gone with the program
+                return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        raise AssertionError("Ctrl-D did not end the program")
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program():
