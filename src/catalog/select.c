@@ -68,7 +68,7 @@ unsigned spn_ascii_distance(const char *a, const char *b) {
     size_t n = strlen(b);
     if (n > 255) n = 255;
     for (size_t j = 0; j <= n; j++) row[j] = (unsigned)j;
-    for (size_t i = 0; a[i] && i < 255; i++) {
+    for (size_t i = 0; i < 255 && a[i]; i++) {
         unsigned diagonal = row[0];
         row[0] = (unsigned)i + 1;
         for (size_t j = 1; j <= n; j++) {

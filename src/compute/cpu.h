@@ -10,6 +10,8 @@
 #ifndef SPN_CPU_H
 #define SPN_CPU_H
 
+#include <assert.h>
+
 #include "compute/backend.h"
 #include "compute/pool.h"
 
@@ -91,7 +93,10 @@ static inline const uint8_t *cpu_matrix_row(const spn_matrix *w, size_t mat, siz
     return w->data + mat * mat_bytes + row * w->row_bytes;
 }
 
-static inline uint32_t cpu_ceil_div(size_t a, size_t b) { return (uint32_t)((a + b - 1) / b); }
+static inline uint32_t cpu_ceil_div(size_t a, size_t b) {
+    assert(b != 0);
+    return (uint32_t)((a + b - 1) / b);
+}
 
 /* The quantised part of rows first ... of acts, as a kernel takes them. */
 spn_act spn_cpu_acts_at(const spn_acts *acts, size_t first);

@@ -8,6 +8,8 @@
  * is slow on some processors of this level. With one token these types are bound by this decoding
  * (some 20 operations for 32 weights), with many they are as fast as others with signed bytes.
  */
+#include <assert.h>
+
 #include "compute/qmat_avx2.h"
 
 INLINE uint16_t load_u16(const void *at) {
@@ -148,6 +150,7 @@ INLINE __m256i ternary_16(__m128i bytes, __m256i power) {
 
 /* 0, 1, 2 as they are stored; the offset is 1. */
 INLINE __m256i block_tq1_0(const uint8_t *row, size_t b) {
+    assert(b < 8);
     /* The last block's second half has powers 1, 3, 9, 27 in turn, four bytes each. */
     const __m256i last = _mm256_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
     __m128i lo = _mm_loadu_si128((const void *)(row + tq1_0_at[b][0]));

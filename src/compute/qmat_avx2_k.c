@@ -43,8 +43,8 @@ INLINE __m256i low_bits(__m256i x, int mask) {
 
 /* `value` in each byte of which the lane's bit of x is set. */
 INLINE __m256i if_bits(__m256i x, int low_bit, int high_bit, int value) {
-    const __m256i bit = _mm256_setr_epi64x((1ll << low_bit) * 0x0101010101010101,
-                                           (1ll << low_bit) * 0x0101010101010101,
+    const __m256i bit = _mm256_setr_epi64x((1LL << low_bit) * 0x0101010101010101,
+                                           (1LL << low_bit) * 0x0101010101010101,
                                            (long long)((1ull << high_bit) * 0x0101010101010101ull),
                                            (long long)((1ull << high_bit) * 0x0101010101010101ull));
     return low_bits(_mm256_cmpeq_epi8(_mm256_and_si256(x, bit), bit), value);

@@ -244,7 +244,7 @@ static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
     panel.d = (float *)(void *)(at += 1024 * n_slots);
     panel.n = (float *)(void *)(at += 128 * n_slots);
     panel.s = (int32_t *)(void *)(at += 128 * n_slots);
-    int32_t *start = (int32_t *)(void *)(at += 256 * n_slots);
+    int32_t *start = (int32_t *)(void *)(at + 256 * n_slots);
     for (size_t r = begin; r < end; r += PANEL_ROWS) {
         const uint8_t *rows[PANEL_ROWS];
         for (size_t i = 0; i < PANEL_ROWS; i++)

@@ -7,6 +7,8 @@
  * dozen other operations for 32 weights, more than the product itself takes: with one token these
  * types are bound by their decoding, at 10 to 20 cycles a block; with many it costs little.
  */
+#include <assert.h>
+
 #include "compute/qmat_avx512.h"
 
 #define TWO_BITS 0x0303030303030303u
@@ -145,6 +147,7 @@ static const uint8_t tq1_0_power[8][2] = {{1, 1},   {3, 3}, {9, 9},  {27, 27},
 
 /* 0, 1, 2 as they are stored; the offset is 1. */
 INLINE __m256i block_tq1_0(const uint8_t *row, size_t b) {
+    assert(b < 8);
     __m128i lo = _mm_loadu_si128((const void *)(row + tq1_0_at[b][0]));
     __m128i hi = b < 7 ? _mm_loadu_si128((const void *)(row + tq1_0_at[b][1]))
                        : _mm_set1_epi32((int)load_u32(row + 48));

@@ -24,16 +24,16 @@ typedef struct spn_lookahead spn_lookahead; /* one thread at a time */
  * tokens. Errors: NO_MEMORY. */
 spn_status spn_lookahead_create(spn_lookahead **out, spn_session *session, uint32_t n_vocab,
                                 spn_session *draft, bool always, spn_error *err);
-void spn_lookahead_free(spn_lookahead *lookahead);
+void spn_lookahead_free(spn_lookahead *la);
 
 /* The logits behind tokens[0 .. n_tokens), [n_vocab], valid until the next call: those of a checked
  * guess where it came true, else of a new pass. n_most: how long the text can become at most.
  * Errors as spn_session_sync. */
-spn_status spn_lookahead_logits(spn_lookahead *lookahead, const int32_t *tokens, size_t n_tokens,
+spn_status spn_lookahead_logits(spn_lookahead *la, const int32_t *tokens, size_t n_tokens,
                                 size_t n_most, const float **logits, spn_error *err);
 
 /* How many tokens were guessed and evaluated so far, and how many of them came. */
-void spn_lookahead_count(const spn_lookahead *lookahead, uint32_t *n_guessed, uint32_t *n_came);
+void spn_lookahead_count(const spn_lookahead *la, uint32_t *n_guessed, uint32_t *n_came);
 
 /* Guesses from the text itself: the longest run of its last tokens, at least `n_match`, that stands
  * in it earlier, and what followed the latest such place, at most n_most tokens. Returns their

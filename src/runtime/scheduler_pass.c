@@ -3,6 +3,7 @@
  * Every text that generates gets one row. Prompts share the rest of the batch, those of higher
  * priority first and equals in turn; while anybody generates, a pass takes only as many prompt rows
  * as run in about a tenth of a second, so that nobody's text stutters. */
+#include <assert.h>
 #include <string.h>
 
 #include "runtime/scheduler.h"
@@ -30,6 +31,7 @@ void spn_scheduler_place(spn_scheduler *scheduler, spn_job *job) {
             known = n;
         }
     }
+    assert(best != NULL);                /* a job is placed only where a place is free */
     if (known == job->n_prompt) known--; /* the last token's logits are not kept */
     best->n_cached = spn_kv_cache_rewind(best->kv, best->n_cached, known);
     best->job = job;
@@ -84,6 +86,7 @@ static uint32_t choose_rows(spn_scheduler *scheduler) {
         room -= place->n_now;
         n_rows += place->n_now;
     }
+    assert(scheduler->options.n_sequences != 0);
     scheduler->turn = (scheduler->turn + 1) % scheduler->options.n_sequences;
     return n_rows;
 }

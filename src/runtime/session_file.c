@@ -140,7 +140,7 @@ done:
 /* ---- loading ---- */
 
 static spn_status check_head(const spn_session *session, const file_head *head, spn_error *err) {
-    file_head own;
+    file_head own = {0};
     if (memcmp(head->magic, magic, sizeof magic) != 0)
         return SPN_FAIL(err, FORMAT, "this is no session file");
     if (head->version != FILE_VERSION)
@@ -189,7 +189,7 @@ static spn_status read_all(spn_session *session, stream *s, file_head *head) {
 
 spn_status spn_session_load(spn_session *session, const char *path, spn_error *err) {
     stream s = {.err = err};
-    file_head head;
+    file_head head = {0};
     session->has_logits = false;
     session->n_cached = spn_kv_cache_rewind(session->kv, session->n_cached, 0);
     SPN_TRY(spn_sha256_create(&s.sha, err));

@@ -71,7 +71,7 @@ static const char *words_of(const spn_http_head *head, const char *body, char ou
     if (*text == '<') return "";
     const char *error = strstr(text, "\"error\"");
     if (error != NULL && (error = strchr(error + 7, '"')) != NULL) text = error + 1;
-    for (; text[n] && n < 200 && text[n] != '"' && text[n] != '\n'; n++)
+    for (; n < 200 && text[n] && text[n] != '"' && text[n] != '\n'; n++)
         out[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
     out[n] = '\0';
     return out;

@@ -349,7 +349,7 @@ bool spn_storage_exists(spn_storage *storage, const char *reference) {
 spn_status spn_storage_locate(spn_storage *storage, const char *reference, char **path,
                               spn_error *err) {
     spn_resolved_model r;
-    spn_stored_model model;
+    spn_stored_model model = {0};
     if (storage == NULL || reference == NULL || path == NULL)
         return SPN_FAIL(err, INVALID_ARGUMENT, "locate: an argument is missing");
     SPN_TRY(spn_resolve_model(reference, &r, err));

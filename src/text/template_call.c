@@ -123,6 +123,7 @@ static spn_status global_range(tm_context *c, const tm_call *call, tm_value *out
     uint64_t distance = 0, stride = step > 0 ? (uint64_t)step : 0 - (uint64_t)step;
     if (step > 0 && start < stop) distance = (uint64_t)stop - (uint64_t)start;
     if (step < 0 && stop < start) distance = (uint64_t)start - (uint64_t)stop;
+    /* cppcheck-suppress zerodivcond; step is not 0 here */
     uint64_t n = distance / stride + (distance % stride != 0);
     if (n > SPN_TM_MAX_RANGE)
         return SPN_TM_FAIL(c, "range() of more than %d items", SPN_TM_MAX_RANGE);
