@@ -140,10 +140,11 @@ class Terminal:
         raise AssertionError("no prompt after Ctrl-C")
 
     def end(self):
-        """Ctrl-D until the program ends: one that comes before the editor has the terminal is lost."""
+        """Ctrl-D until the program ends. One that comes before the editor has the terminal is lost, or
+        stands in the line as a character: Ctrl-U takes it away."""
         for _ in range(20):
             try:
-                self.type(b"\x04")
+                self.type(b"\x15\x04")
                 while select.select([self.fd], [], [], 1)[0]:
                     if not os.read(self.fd, 4096):
                         break
