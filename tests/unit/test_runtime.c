@@ -62,7 +62,7 @@ static void prompts_are_continued(void **state) {
     for (size_t i = 0; i < 2; i++) {
         spn_chat_response response = infer(runtime, prompts[i], &greedy);
         size_t n = strlen(prompts[i]);
-        assert_memory_equal(response.content, BEGINNING + n, strlen(BEGINNING) - n);
+        assert_memory_equal(response.content, &BEGINNING[n], strlen(BEGINNING) - n);
         spn_chat_response_clear(&response);
     }
     spn_runtime_free(runtime);

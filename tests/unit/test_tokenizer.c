@@ -73,7 +73,8 @@ static const char *check_text(const spn_tokenizer *tok, const char *text, size_t
     for (size_t i = 0; i < n; i++) {
         char *end;
         expected += strspn(expected, " ");
-        long id = *expected == '\n' ? -1 : strtol(expected, &end, 10);
+        if (*expected == '\n') fail_msg("%s: token %zu is one too many", what, i);
+        long id = strtol(expected, &end, 10);
         if (id != ids[i])
             fail_msg("%s: token %zu of \"%.*s\" is %d, not %ld", what, i, (int)len, text, ids[i],
                      id);
