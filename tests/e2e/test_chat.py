@@ -175,7 +175,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_program():
 def test_interrupted_run_keeps_what_came():
     run = subprocess.Popen([SPN, "run", STORIES, "Once upon", "--temp", "0", "--ignore-end", "--lookahead", "off"],
                            env=ENV, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    first = run.stdout.read(2)
+    first = os.read(run.stdout.fileno(), 2)  # unbuffered: communicate() would not see what read() kept back
     run.send_signal(signal.SIGINT)
     rest, err = run.communicate(timeout=60)
     assert run.returncode == 0, err

@@ -708,6 +708,7 @@ class Proxy(socketserver.ThreadingTCPServer):
                 pass
             self.server.lines.append(line)
             host, port = line.split()[1].rsplit(":", 1)
+            host = "127.0.0.1" if host == "localhost" else host  # also where no /etc/hosts says so
             with socket.create_connection((host, int(port))) as there:
                 self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 threading.Thread(target=self.pump, args=(there, self.connection), daemon=True).start()
