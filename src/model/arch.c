@@ -19,17 +19,14 @@ static spn_status set_windows(spn_loader *loader, uint32_t window, uint32_t patt
     SPN_TRY(spn_loader_u32(loader, "attention.sliding_window", false, &window, err));
     uint32_t *flags = spn_arena_array(&network->arena, network->n_layer, sizeof *flags);
     if (flags == NULL) return SPN_NO_MEMORY(err, "the layers");
-    char key[128];
-    size_t n = strlen(network->arch->name), n_items = 0;
-    memcpy(key, network->arch->name, n);
-    memcpy(key + n, ".attention.sliding_window_pattern",
-           sizeof ".attention.sliding_window_pattern");
-    SPN_TRY(
-        spn_gguf_get_u32_array(loader->gguf, key, false, flags, network->n_layer, &n_items, err));
+    size_t n_items = 0;
+    SPN_TRY(spn_loader_u32_array(loader, "attention.sliding_window_pattern", false, flags,
+                                 network->n_layer, &n_items, err));
     if (n_items == 1) pattern = flags[0];
     if (n_items > 1 && n_items < network->n_layer)
-        return SPN_FAIL(err, FORMAT, "%s has %zu items for %u layers", key, n_items,
-                        network->n_layer);
+        return SPN_FAIL(err, FORMAT,
+                        "%s.attention.sliding_window_pattern has %zu items for %u layers",
+                        network->arch->name, n_items, network->n_layer);
     if (window == 0) return SPN_STATUS_OK;
     for (uint32_t l = 0; l < network->n_layer; l++) {
         bool windowed = n_items > 1 ? flags[l] != 0 : pattern > 0 && l % pattern < pattern - 1;
@@ -105,15 +102,14 @@ static spn_status adjust_qwen2moe(spn_loader *loader, spn_error *err) {
  * text, pair i is rotated where i < 3 sections[i mod 3]. */
 static spn_status read_sections(spn_loader *loader, spn_error *err) {
     spn_network *network = loader->network;
-    if (strcmp(network->arch->name, "qwen3next") == 0) return SPN_STATUS_OK;
     uint32_t *sections = spn_arena_array(&network->arena, 4, sizeof *sections);
     if (sections == NULL) return SPN_NO_MEMORY(err, "the rotation's sections");
-    char key[128];
-    size_t n = strlen(network->arch->name), n_items = 0;
-    memcpy(key, network->arch->name, n);
-    memcpy(key + n, ".rope.dimension_sections", sizeof ".rope.dimension_sections");
-    SPN_TRY(spn_gguf_get_u32_array(loader->gguf, key, true, sections, 4, &n_items, err));
-    if (n_items < 3) return SPN_FAIL(err, FORMAT, "%s has %zu items: 4 are expected", key, n_items);
+    size_t n_items = 0;
+    SPN_TRY(
+        spn_loader_u32_array(loader, "rope.dimension_sections", true, sections, 4, &n_items, err));
+    if (n_items < 3)
+        return SPN_FAIL(err, FORMAT, "%s.rope.dimension_sections has %zu items: 4 are expected",
+                        network->arch->name, n_items);
     loader->rope.sections = sections;
     return SPN_STATUS_OK;
 }
@@ -121,7 +117,6 @@ static spn_status read_sections(spn_loader *loader, spn_error *err) {
 static spn_status adjust_linear(spn_loader *loader, spn_error *err) {
     spn_network *network = loader->network;
     uint32_t interval = 4, inner = 0;
-    SPN_TRY(read_sections(loader, err));
     SPN_TRY(spn_loader_u32(loader, "full_attention_interval", false, &interval, err));
     SPN_TRY(spn_loader_u32(loader, "ssm.group_count", true, &network->n_key_head, err));
     SPN_TRY(spn_loader_u32(loader, "ssm.time_step_rank", true, &network->n_value_head, err));
@@ -141,9 +136,14 @@ static spn_status adjust_linear(spn_loader *loader, spn_error *err) {
                         network->n_taps, interval);
     for (uint32_t l = 0; l < network->n_layer; l++)
         if ((l + 1) % interval != 0) network->layers[l].mixer = SPN_MIXER_LINEAR;
-    network->beta_interleaved_heads = strcmp(network->arch->name, "qwen3next") != 0;
     loader->shared_switch = loader->expects_shared = network->n_expert > 0;
     return SPN_STATUS_OK;
+}
+
+static spn_status adjust_qwen35(spn_loader *loader, spn_error *err) {
+    loader->network->beta_interleaved_heads = true;
+    SPN_TRY(read_sections(loader, err));
+    return adjust_linear(loader, err);
 }
 
 static spn_status adjust_gemma2(spn_loader *loader, spn_error *err) {
@@ -237,10 +237,9 @@ static spn_status adjust_smollm3(spn_loader *loader, spn_error *err) {
 /* Scale and rotation of latent attention with YaRN, see the paper's repository. */
 static spn_status deepseek_scale(spn_loader *loader, uint32_t dim, spn_error *err) {
     spn_network *network = loader->network;
-    char key[128] = "deepseek2.rope.scaling.type";
     spn_gguf_str kind = {"", 0};
     float factor = 1, log_multiplier = 0, a = 1, m = 1;
-    SPN_TRY(spn_gguf_get_str(loader->gguf, key, false, &kind, err));
+    SPN_TRY(spn_loader_str(loader, "rope.scaling.type", false, &kind, err));
     SPN_TRY(spn_loader_f32(loader, "rope.scaling.factor", false, &factor, err));
     SPN_TRY(
         spn_loader_f32(loader, "rope.scaling.yarn_log_multiplier", false, &log_multiplier, err));
@@ -397,10 +396,10 @@ static const spn_arch archs[] = {
      .ffn_norm = "post_attention_norm", .adjust = adjust_linear,
      .flags = SPN_ARCH_TIED | SPN_ARCH_GATED_QUERY | SPN_ARCH_EXPERTS | SPN_ARCH_NORM_EXPERTS},
     {DECODER("qwen35", RMS, SPLIT, PRE), .qk_norm = SPN_QK_NORM_HEAD,
-     .ffn_norm = "post_attention_norm", .adjust = adjust_linear,
+     .ffn_norm = "post_attention_norm", .adjust = adjust_qwen35,
      .flags = SPN_ARCH_TIED | SPN_ARCH_GATED_QUERY},
     {DECODER("qwen35moe", RMS, SPLIT, PRE), .qk_norm = SPN_QK_NORM_HEAD,
-     .ffn_norm = "post_attention_norm", .adjust = adjust_linear,
+     .ffn_norm = "post_attention_norm", .adjust = adjust_qwen35,
      .flags = SPN_ARCH_TIED | SPN_ARCH_GATED_QUERY | SPN_ARCH_EXPERTS | SPN_ARCH_NORM_EXPERTS},
     {DECODER("gemma", RMS, SPLIT, PRE), .activation = SPN_ACTIVATION_GELU,
      .flags = SPN_ARCH_ALWAYS_TIED | SPN_ARCH_EMBED_SQRT},
@@ -411,8 +410,8 @@ static const spn_arch archs[] = {
      .adjust = adjust_gemma3},
     {DECODER("gemma4", RMS, SPLIT, SANDWICH), .activation = SPN_ACTIVATION_GELU,
      .qk_norm = SPN_QK_NORM_HEAD,
-     .flags = SPN_ARCH_TIED | SPN_ARCH_EMBED_SQRT | SPN_ARCH_ROPE_FREQS | SPN_ARCH_EXPERTS |
-              SPN_ARCH_NORM_EXPERTS,
+     .flags = SPN_ARCH_TIED | SPN_ARCH_KEY_AS_VALUE | SPN_ARCH_LAYER_INPUTS | SPN_ARCH_EMBED_SQRT |
+              SPN_ARCH_ROPE_FREQS | SPN_ARCH_EXPERTS | SPN_ARCH_NORM_EXPERTS,
      .adjust = adjust_gemma4},
     {DECODER("phi2", LAYER, SPLIT, PARALLEL), .activation = SPN_ACTIVATION_GELU, .ungated = true,
      .bias = BIAS_LAYER | SPN_BIAS_OUTPUT | SPN_BIAS_NORM,
@@ -430,12 +429,12 @@ static const spn_arch archs[] = {
     {DECODER("glm4", RMS, INTERLEAVED, SANDWICH), .bias = SPN_BIAS_QKV,
      .flags = SPN_ARCH_TIED | SPN_ARCH_FUSED_FFN},
     {DECODER("smollm3", RMS, INTERLEAVED, PRE), .flags = SPN_ARCH_TIED, .adjust = adjust_smollm3},
-    {DECODER("deepseek2", RMS, INTERLEAVED, PRE), .flags = SPN_ARCH_EXPERTS,
+    {DECODER("deepseek2", RMS, INTERLEAVED, PRE), .flags = SPN_ARCH_EXPERTS | SPN_ARCH_CHOICE_BIAS,
      .adjust = adjust_deepseek2},
     {DECODER("gpt-oss", RMS, SPLIT, PRE), .activation = SPN_ACTIVATION_OAI,
      .gating = SPN_GATING_SOFTMAX_AFTER, .ffn_norm = "post_attention_norm",
      .bias = BIAS_LAYER | SPN_BIAS_ROUTER, .bias_required = BIAS_LAYER | SPN_BIAS_ROUTER,
-     .flags = SPN_ARCH_EXPERTS, .adjust = adjust_gpt_oss},
+     .flags = SPN_ARCH_EXPERTS | SPN_ARCH_SINKS, .adjust = adjust_gpt_oss},
     {DECODER("granite", RMS, INTERLEAVED, PRE), .bias = BIAS_LAYER,
      .flags = SPN_ARCH_TIED | SPN_ARCH_ROPE_FREQS | SPN_ARCH_LONGROPE, .adjust = adjust_granite},
     {DECODER("granitemoe", RMS, INTERLEAVED, PRE), .bias = BIAS_LAYER,
@@ -443,7 +442,7 @@ static const spn_arch archs[] = {
      .adjust = adjust_granite},
     {DECODER("command-r", LAYER, INTERLEAVED, PARALLEL), .qk_norm = SPN_QK_NORM_HEADS,
      .bias = SPN_BIAS_QKV | SPN_BIAS_O,
-     .flags = SPN_ARCH_ALWAYS_TIED | SPN_ARCH_QK_OPTIONAL | SPN_ARCH_BASE_DIMS,
+     .flags = SPN_ARCH_ALWAYS_TIED | SPN_ARCH_QK_OPTIONAL | SPN_ARCH_QK_LARGE | SPN_ARCH_BASE_DIMS,
      .adjust = adjust_command_r},
     {DECODER("cohere2", LAYER, INTERLEAVED, PARALLEL), .bias = SPN_BIAS_QKV | SPN_BIAS_O,
      .flags = SPN_ARCH_ALWAYS_TIED | SPN_ARCH_BASE_DIMS, .adjust = adjust_cohere2},
@@ -454,7 +453,7 @@ static const spn_arch archs[] = {
      .flags = SPN_ARCH_TIED | SPN_ARCH_ROPE_FREQS, .adjust = adjust_exaone4},
     {DECODER("stablelm", LAYER, SPLIT, PRE), .qk_norm = SPN_QK_NORM_HEADS,
      .bias = SPN_BIAS_QKV | SPN_BIAS_NORM, .bias_required = SPN_BIAS_NORM,
-     .flags = SPN_ARCH_QK_OPTIONAL},
+     .flags = SPN_ARCH_QK_OPTIONAL | SPN_ARCH_FFN_BESIDE},
     {DECODER("bert", LAYER, NONE, ENCODER), .activation = SPN_ACTIVATION_GELU, .ungated = true,
      .bias = BIAS_LAYER | SPN_BIAS_NORM, .bias_required = BIAS_LAYER | SPN_BIAS_NORM,
      .flags = SPN_ARCH_ENCODER, .adjust = adjust_encoder},

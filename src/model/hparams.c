@@ -38,6 +38,20 @@ spn_status spn_loader_bool(spn_loader *loader, const char *name, bool required, 
                              err);
 }
 
+spn_status spn_loader_str(spn_loader *loader, const char *name, bool required, spn_gguf_str *out,
+                          spn_error *err) {
+    char key[128];
+    return spn_gguf_get_str(loader->gguf, full_key(loader, name, key, sizeof key), required, out,
+                            err);
+}
+
+spn_status spn_loader_u32_array(spn_loader *loader, const char *name, bool required, uint32_t *out,
+                                size_t n_max, size_t *n_items, spn_error *err) {
+    char key[128];
+    return spn_gguf_get_u32_array(loader->gguf, full_key(loader, name, key, sizeof key), required,
+                                  out, n_max, n_items, err);
+}
+
 bool spn_loader_has(const spn_loader *loader, const char *name) {
     char key[128];
     return spn_gguf_find(loader->gguf, full_key(loader, name, key, sizeof key)) != NULL;
@@ -45,16 +59,15 @@ bool spn_loader_has(const spn_loader *loader, const char *name) {
 
 spn_status spn_loader_per_layer(spn_loader *loader, const char *name, bool required, uint32_t *out,
                                 bool *found, spn_error *err) {
-    char key[128];
     uint32_t n_layer = loader->network->n_layer;
     size_t n_items = 0;
-    full_key(loader, name, key, sizeof key);
-    if (found != NULL) *found = spn_gguf_find(loader->gguf, key) != NULL;
-    SPN_TRY(spn_gguf_get_u32_array(loader->gguf, key, required, out, n_layer, &n_items, err));
+    if (found != NULL) *found = spn_loader_has(loader, name);
+    SPN_TRY(spn_loader_u32_array(loader, name, required, out, n_layer, &n_items, err));
     if (n_items == 1)
         for (uint32_t l = 1; l < n_layer; l++) out[l] = out[0];
     else if (n_items > 0 && n_items < n_layer)
-        return SPN_FAIL(err, FORMAT, "%s has %zu items for %u layers", key, n_items, n_layer);
+        return SPN_FAIL(err, FORMAT, "%s.%s has %zu items for %u layers",
+                        loader->network->arch->name, name, n_items, n_layer);
     return SPN_STATUS_OK;
 }
 

@@ -42,18 +42,24 @@ enum {
 };
 
 enum {
-    SPN_ARCH_ALWAYS_TIED = 1u,     /* never has output.weight */
-    SPN_ARCH_TIED = 2u,            /* may lack it */
-    SPN_ARCH_ROPE_FREQS = 4u,      /* may have rope_freqs.weight */
-    SPN_ARCH_LONGROPE = 8u,        /* may have rope_factors_{long,short}.weight */
-    SPN_ARCH_EMBED_SQRT = 16u,     /* embeddings times sqrt(n_embd) */
-    SPN_ARCH_FUSED_FFN = 32u,      /* ffn_up holds gate rows, then up rows */
-    SPN_ARCH_GATED_QUERY = 64u,    /* attn_q holds D query rows, then D gate rows, a head */
-    SPN_ARCH_QK_OPTIONAL = 128u,   /* q and k norms may be missing */
-    SPN_ARCH_BASE_DIMS = 256u,     /* the head size is n_embd / n_head, whatever a key says */
-    SPN_ARCH_ENCODER = 512u,       /* not causal; hidden states instead of logits */
-    SPN_ARCH_NORM_EXPERTS = 1024u, /* the weights of the chosen experts are divided by their sum */
-    SPN_ARCH_EXPERTS = 2048u,      /* may have experts (where expert_count > 0) */
+    SPN_ARCH_ALWAYS_TIED = 1u,      /* never has output.weight */
+    SPN_ARCH_TIED = 2u,             /* may lack it */
+    SPN_ARCH_ROPE_FREQS = 4u,       /* may have rope_freqs.weight */
+    SPN_ARCH_LONGROPE = 8u,         /* may have rope_factors_{long,short}.weight */
+    SPN_ARCH_EMBED_SQRT = 16u,      /* embeddings times sqrt(n_embd) */
+    SPN_ARCH_FUSED_FFN = 32u,       /* ffn_up holds gate rows, then up rows */
+    SPN_ARCH_GATED_QUERY = 64u,     /* attn_q holds D query rows, then D gate rows, a head */
+    SPN_ARCH_QK_OPTIONAL = 128u,    /* q and k norms may be missing */
+    SPN_ARCH_BASE_DIMS = 256u,      /* the head size is n_embd / n_head, whatever a key says */
+    SPN_ARCH_ENCODER = 512u,        /* not causal; hidden states instead of logits */
+    SPN_ARCH_NORM_EXPERTS = 1024u,  /* the weights of the chosen experts are divided by their sum */
+    SPN_ARCH_EXPERTS = 2048u,       /* may have experts (where expert_count > 0) */
+    SPN_ARCH_SINKS = 4096u,         /* has attn_sinks */
+    SPN_ARCH_CHOICE_BIAS = 8192u,   /* may have exp_probs_b, a bias on the choice of experts */
+    SPN_ARCH_QK_LARGE = 16384u,     /* q and k norms only in files of 64 layers and more */
+    SPN_ARCH_FFN_BESIDE = 32768u,   /* without ffn_norm the FFN stands beside attention */
+    SPN_ARCH_KEY_AS_VALUE = 65536u, /* attn_v may be missing in full layers */
+    SPN_ARCH_LAYER_INPUTS = 131072u, /* inputs of each layer, and a scale of its output */
 };
 
 typedef struct spn_network spn_network;
@@ -236,6 +242,13 @@ spn_status spn_loader_f32(spn_loader *loader, const char *name, bool required, f
                           spn_error *err);
 spn_status spn_loader_bool(spn_loader *loader, const char *name, bool required, bool *out,
                            spn_error *err);
+/* Text is that of the file, not NUL-terminated. */
+spn_status spn_loader_str(spn_loader *loader, const char *name, bool required, spn_gguf_str *out,
+                          spn_error *err);
+/* The first n_max items; *n_items is how many there are, and stays as it is where the key is
+ * absent. */
+spn_status spn_loader_u32_array(spn_loader *loader, const char *name, bool required, uint32_t *out,
+                                size_t n_max, size_t *n_items, spn_error *err);
 /* [n_layer] numbers; a single one counts for all layers. *found (may be NULL): the key is there. */
 spn_status spn_loader_per_layer(spn_loader *loader, const char *name, bool required, uint32_t *out,
                                 bool *found, spn_error *err);

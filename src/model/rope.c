@@ -14,20 +14,16 @@ typedef struct rope_scaling {
 } rope_scaling;
 
 static spn_status read_kind(spn_loader *loader, rope_scaling *out, spn_error *err) {
-    char key[128];
     spn_gguf_str kind = {"linear", 6};
-    size_t n = strlen(loader->network->arch->name);
-    memcpy(key, loader->network->arch->name, n);
-    memcpy(key + n, ".rope.scaling.type", sizeof ".rope.scaling.type");
-    SPN_TRY(spn_gguf_get_str(loader->gguf, key, false, &kind, err));
+    SPN_TRY(spn_loader_str(loader, "rope.scaling.type", false, &kind, err));
     static const char *const names[] = {"none", "linear", "yarn", "longrope"};
     for (size_t i = 0; i < SPN_COUNT(names); i++)
         if (kind.len == strlen(names[i]) && memcmp(kind.data, names[i], kind.len) == 0) {
             out->kind = (int)i;
             return SPN_STATUS_OK;
         }
-    return SPN_FAIL(err, FORMAT, "%s '%.*s' is not known", key, (int)spn_min_size(kind.len, 64),
-                    kind.data);
+    return SPN_FAIL(err, FORMAT, "%s.rope.scaling.type '%.*s' is not known",
+                    loader->network->arch->name, (int)spn_min_size(kind.len, 64), kind.data);
 }
 
 static spn_status read_scaling(spn_loader *loader, rope_scaling *out, spn_error *err) {

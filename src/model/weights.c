@@ -190,8 +190,7 @@ static spn_status bind_attention(spn_loader *loader, int l, spn_layer *layer, sp
     } else {
         SPN_TRY(bind_linear(loader, l, "attn_q", true, SPN_BIAS_QKV, k, n_q, 0, &layer->q, err));
         if (own) {
-            /* gemma4 takes the key's projection for a missing value's. */
-            bool need_v = !layer->v_norm || layer->window != 0;
+            bool need_v = !(network->arch->flags & SPN_ARCH_KEY_AS_VALUE) || layer->window != 0;
             SPN_TRY(bind_linear(loader, l, "attn_k", true, SPN_BIAS_QKV, k,
                                 layer->n_head_kv * layer->dim_k, 0, &layer->k, err));
             SPN_TRY(bind_linear(loader, l, "attn_v", need_v, SPN_BIAS_QKV, k,
@@ -200,12 +199,10 @@ static spn_status bind_attention(spn_loader *loader, int l, spn_layer *layer, sp
     }
     SPN_TRY(bind_linear(loader, l, "attn_output", true, SPN_BIAS_O, layer->n_head * layer->dim_v, k,
                         0, &layer->o, err));
-    if (strcmp(network->arch->name, "gpt-oss") == 0)
+    if (network->arch->flags & SPN_ARCH_SINKS)
         SPN_TRY(spn_bind_vector(loader, l, "attn_sinks.weight", true, layer->n_head, &layer->sinks,
                                 err));
-    /* command-r has these norms in its large models only. */
-    if (strcmp(network->arch->name, "command-r") == 0 && network->n_layer < 64)
-        return SPN_STATUS_OK;
+    if ((network->arch->flags & SPN_ARCH_QK_LARGE) && network->n_layer < 64) return SPN_STATUS_OK;
     return bind_qk_norms(loader, l, layer, err);
 }
 
@@ -353,7 +350,7 @@ static spn_status bind_experts(spn_loader *loader, int l, spn_layer *layer, spn_
     SPN_TRY(bind_expert_units(loader, l, experts, err));
     SPN_TRY(
         bind_linear(loader, l, "ffn_down_exps", true, SPN_BIAS_FFN, F, E, n, &experts->down, err));
-    if (strcmp(network->arch->name, "deepseek2") == 0)
+    if (network->arch->flags & SPN_ARCH_CHOICE_BIAS)
         SPN_TRY(
             spn_bind_vector(loader, l, "exp_probs_b.bias", false, n, &experts->choice_bias, err));
     if (loader->expects_shared) SPN_TRY(bind_shared_expert(loader, l, experts, err));
@@ -384,9 +381,8 @@ static spn_status bind_norms(spn_loader *loader, int l, spn_layer *layer, spn_er
     }
     if (pre || arch->block == SPN_BLOCK_PARALLEL)
         SPN_TRY(bind_norm(loader, l, "attn_norm", true, &layer->attn_norm, err));
-    /* stablelm 12B has no ffn_norm: attention and FFN then stand side by side. */
-    bool optional = strcmp(arch->name, "stablelm") == 0;
-    if (pre) SPN_TRY(bind_norm(loader, l, ffn_norm, !optional, &layer->ffn_norm, err));
+    bool required = !(arch->flags & SPN_ARCH_FFN_BESIDE);
+    if (pre) SPN_TRY(bind_norm(loader, l, ffn_norm, required, &layer->ffn_norm, err));
     if (arch->block == SPN_BLOCK_SANDWICH || arch->block == SPN_BLOCK_POST) {
         SPN_TRY(bind_norm(loader, l, "post_attention_norm", true, &layer->attn_post_norm, err));
         SPN_TRY(bind_norm(loader, l, "post_ffw_norm", true, &layer->ffn_post_norm, err));
@@ -422,7 +418,8 @@ static spn_status bind_layer(spn_loader *loader, int l, spn_error *err) {
     bool experts = has_experts(loader, (uint32_t)l);
     if (experts) SPN_TRY(bind_experts(loader, l, layer, err));
     if (!experts || layer->dense_and_experts) SPN_TRY(bind_dense(loader, l, layer, err));
-    if (layer->v_norm) SPN_TRY(bind_per_layer_input(loader, l, layer, err));
+    if (loader->network->arch->flags & SPN_ARCH_LAYER_INPUTS)
+        SPN_TRY(bind_per_layer_input(loader, l, layer, err));
     return SPN_STATUS_OK;
 }
 
