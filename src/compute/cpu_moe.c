@@ -99,22 +99,28 @@ static void route_row(const cpu_job *job, size_t t) {
     weigh(job, p, expert, routes->weight + t * routes->n_used);
 }
 
+/* A counting sort: first_slot counts each expert's pairs, becomes where its slots begin, moves on
+ * as they are given out, and at last is packed to the active experts' beginnings. */
 static void group_by_expert(spn_routes *routes, size_t n_rows) {
     size_t n_pairs = n_rows * routes->n_used;
-    uint32_t slot = 0;
-    routes->n_active = 0;
-    for (uint32_t e = 0; e < routes->n_expert; e++) {
-        uint32_t first = slot;
-        for (size_t i = 0; i < n_pairs; i++) {
-            if (routes->expert[i] != e) continue;
-            routes->slot[i] = slot;
-            routes->slot_row[slot++] = (uint32_t)(i / routes->n_used);
-        }
-        if (slot == first) continue;
-        routes->active[routes->n_active] = e;
-        routes->first_slot[routes->n_active++] = first;
+    uint32_t *first = routes->first_slot, n_active = 0, begin = 0;
+    memset(first, 0, (routes->n_expert + (size_t)1) * sizeof *first);
+    for (size_t i = 0; i < n_pairs; i++) first[routes->expert[i] + 1]++;
+    for (uint32_t e = 0; e < routes->n_expert; e++) first[e + 1] += first[e];
+    for (size_t i = 0; i < n_pairs; i++) {
+        uint32_t slot = first[routes->expert[i]]++;
+        routes->slot[i] = slot;
+        routes->slot_row[slot] = (uint32_t)(i / routes->n_used);
     }
-    routes->first_slot[routes->n_active] = slot;
+    for (uint32_t e = 0; e < routes->n_expert; e++) { /* first[e] is now where expert e ends */
+        uint32_t end = first[e];
+        if (end == begin) continue;
+        routes->active[n_active] = e;
+        first[n_active++] = begin;
+        begin = end;
+    }
+    first[n_active] = begin;
+    routes->n_active = n_active;
 }
 
 static void route_run(const cpu_job *job, uint32_t task) {
