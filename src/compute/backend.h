@@ -392,7 +392,6 @@ typedef struct spn_backend_need {
     size_t n_rows_max; /* rows of a batch */
     size_t k_max;      /* longest row of a product */
     size_t head_max;   /* largest dim_k or dim_v */
-    size_t n_q_max;    /* query heads a KV head, at most */
     bool exact;        /* products decode the weights to f32 and never quantise activations */
     uint32_t n_threads;
     spn_cpu_level cpu_level;

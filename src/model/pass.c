@@ -33,7 +33,7 @@ static spn_acts take_acts(spn_pass *pass, size_t n_rows, size_t width) {
 
 /* The widest row of each kind over all layers. */
 typedef struct row_widths {
-    size_t qkv, q, attn, ffn, q_rank, q_latent, attn_latent, conv, head, group;
+    size_t qkv, q, attn, ffn, q_rank, q_latent, attn_latent, conv, head;
 } row_widths;
 
 static void widen(size_t *width, size_t to) {
@@ -52,7 +52,6 @@ static void widen_by_mixer(const spn_network *network, const spn_layer *layer, r
     }
     widen(&out->head, layer->dim_k);
     widen(&out->head, layer->dim_v);
-    widen(&out->group, layer->n_head / layer->n_head_kv);
     widen(&out->q, layer->n_head * layer->dim_k);
     if (layer->mixer == SPN_MIXER_ATTENTION) {
         widen(&out->qkv, layer->q.w.n_rows + layer->k.w.n_rows + layer->v.w.n_rows);
@@ -175,13 +174,11 @@ static spn_status create_backend(spn_pass *pass, spn_error *err) {
         .n_rows_max = spn_max_size(pass->options.n_batch, pass->options.n_out),
         .k_max = longest_row(pass->network, &widths),
         .head_max = spn_max_size(widths.head, 64),
-        .n_q_max = widths.group,
         .exact = pass->options.exact,
         .n_threads = pass->options.n_threads,
         .cpu_level = pass->options.cpu_level,
     };
-    need.n_rows_max *=
-        spn_max_size(pass->network->n_expert > 0 ? pass->network->n_expert_used : 1, 1);
+    need.n_rows_max *= spn_max_size(pass->network->n_expert_used, 1);
     return spn_backend_create_cpu(&pass->backend, &need, err);
 }
 

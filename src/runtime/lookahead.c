@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "compute/kernels.h"
 #include "platform/os.h"
 
 enum {
@@ -70,20 +71,14 @@ size_t spn_lookahead_find(const int32_t *tokens, size_t n_tokens, size_t n_match
 
 /* ---- guesses from a smaller model ---- */
 
-static int32_t likeliest(const float *logits, uint32_t n) {
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n; i++)
-        if (logits[i] > logits[best]) best = i;
-    return (int32_t)best;
-}
-
 /* A failure of the smaller model is no failure: there are no guesses then. */
 static size_t draft_guesses(spn_lookahead *la, size_t n_tokens, size_t n_most) {
+    const spn_kernels *kernels = spn_kernels_get(SPN_CPU_LEVEL_DEFAULT);
     size_t n = 0;
     for (; n < n_most; n++) {
         if (spn_session_sync(la->draft, la->text, n_tokens + n, NULL, NULL) != SPN_STATUS_OK) break;
-        la->text[n_tokens + n] = likeliest(spn_session_logits(la->draft), la->n_vocab);
-        la->guesses[n] = la->text[n_tokens + n];
+        const float *logits = spn_session_logits(la->draft);
+        la->guesses[n] = la->text[n_tokens + n] = (int32_t)kernels->argmax(logits, la->n_vocab);
     }
     return n;
 }

@@ -141,4 +141,15 @@ void spn_model_close(spn_model *model) {
 
 const spn_model_info *spn_model_describe(const spn_model *model) { return &model->info; }
 
+spn_status spn_model_check_tokens(const spn_model *model, const int32_t *tokens, size_t n_tokens,
+                                  spn_error *err) {
+    uint32_t n_vocab = model->network->n_vocab;
+    for (size_t i = 0; i < n_tokens; i++)
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab)
+            return SPN_FAIL(err, INVALID_ARGUMENT,
+                            "token %zu is %d: the vocabulary has ids 0 to %u", i, (int)tokens[i],
+                            n_vocab - 1);
+    return SPN_STATUS_OK;
+}
+
 const spn_tokenizer *spn_model_tokenizer(const spn_model *model) { return model->tokenizer; }

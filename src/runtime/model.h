@@ -27,4 +27,11 @@ typedef struct spn_session_size {
 spn_status spn_session_measure(const spn_model *model, const spn_session_options *options,
                                spn_session_size *out, spn_error *err);
 
+/* What a pass of that size wants of the model; n_out is n_batch. */
+spn_pass_options spn_session_pass_options(const spn_model *model, const spn_session_size *size,
+                                          uint32_t n_threads);
+/* INVALID_ARGUMENT, naming the first id outside the vocabulary. */
+spn_status spn_model_check_tokens(const spn_model *model, const int32_t *tokens, size_t n_tokens,
+                                  spn_error *err);
+
 #endif

@@ -15,19 +15,14 @@ static void job_free(spn_job *job) {
 
 static spn_status check_request(const spn_scheduler *scheduler, const spn_request *request,
                                 spn_error *err) {
-    uint32_t n_vocab = scheduler->model->network->n_vocab, n_ctx = scheduler->size.n_ctx;
+    uint32_t n_ctx = scheduler->size.n_ctx;
     if (request->n_tokens == 0 || request->tokens == NULL)
         return SPN_FAIL(err, INVALID_ARGUMENT, "a request wants at least one token");
     if (request->n_tokens >= n_ctx)
         return SPN_FAIL(err, CONTEXT_FULL,
                         "a prompt of %zu tokens leaves no room for an answer in a context of %u",
                         request->n_tokens, n_ctx);
-    for (size_t i = 0; i < request->n_tokens; i++)
-        if (request->tokens[i] < 0 || (uint32_t)request->tokens[i] >= n_vocab)
-            return SPN_FAIL(err, INVALID_ARGUMENT,
-                            "token %zu is %d: the vocabulary has ids 0 to %u", i,
-                            (int)request->tokens[i], n_vocab - 1);
-    return SPN_STATUS_OK;
+    return spn_model_check_tokens(scheduler->model, request->tokens, request->n_tokens, err);
 }
 
 static spn_status job_fill(spn_job *job, const spn_scheduler *scheduler, const spn_request *request,
@@ -260,12 +255,9 @@ static spn_status create_parts(spn_scheduler *scheduler, spn_error *err) {
     if (scheduler->size.n_batch < scheduler->options.n_sequences)
         return SPN_FAIL(err, INVALID_ARGUMENT, "a batch of %u has no room for %u texts",
                         scheduler->size.n_batch, scheduler->options.n_sequences);
-    spn_pass_options pass = {.n_batch = scheduler->size.n_batch,
-                             .n_out = scheduler->options.n_sequences,
-                             .n_ctx = scheduler->size.n_ctx,
-                             .exact = model->options.exact,
-                             .n_threads = scheduler->options.n_threads,
-                             .cpu_level = model->options.cpu_level};
+    spn_pass_options pass =
+        spn_session_pass_options(model, &scheduler->size, scheduler->options.n_threads);
+    pass.n_out = scheduler->options.n_sequences;
     SPN_TRY(spn_pass_create(&scheduler->pass, model->network, &pass, err));
     SPN_TRY(create_places(scheduler, err));
     scheduler->mutex = spn_mutex_create();

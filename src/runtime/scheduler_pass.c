@@ -163,12 +163,10 @@ static void settle(spn_scheduler *scheduler, spn_place *place) {
 
 /* The pass did not finish: what it wrote is undefined, so its texts forget it; those that were not
  * cancelled themselves evaluate again. */
-static void undo(spn_scheduler *scheduler, spn_place *place, spn_status status,
-                 const spn_error *err) {
+static void undo(spn_place *place, spn_status status, const spn_error *err) {
     if (place->n_now == 0) return;
     uint32_t n_cached = place->n_cached;
     place->n_cached = spn_kv_cache_rewind(place->kv, n_cached + place->n_now, n_cached);
-    (void)scheduler;
     if (status != SPN_STATUS_CANCELLED) fail_job(place->job, status, err);
 }
 
@@ -196,7 +194,7 @@ void spn_scheduler_pass(spn_scheduler *scheduler) {
         if (status == SPN_STATUS_OK)
             settle(scheduler, &scheduler->places[i]);
         else
-            undo(scheduler, &scheduler->places[i], status, &err);
+            undo(&scheduler->places[i], status, &err);
     }
     spn_mutex_lock(scheduler->mutex);
     scheduler->n_passes++;

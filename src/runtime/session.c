@@ -27,8 +27,8 @@ static spn_status kv_type_of(const spn_model *model, spn_kv_type type, spn_type 
     return SPN_STATUS_OK;
 }
 
-static spn_pass_options pass_options(const spn_model *model, const spn_session_size *size,
-                                     uint32_t n_threads) {
+spn_pass_options spn_session_pass_options(const spn_model *model, const spn_session_size *size,
+                                          uint32_t n_threads) {
     return (spn_pass_options){.n_batch = size->n_batch,
                               .n_out = size->n_batch,
                               .n_ctx = size->n_ctx,
@@ -65,7 +65,7 @@ spn_status spn_session_measure(const spn_model *model, const spn_session_options
     if (size.n_batch > size.n_ctx) size.n_batch = size.n_ctx;
     size.kv_bytes =
         spn_kv_cache_bytes(model->network, size.n_ctx, size.n_batch, size.type_k, size.type_v);
-    spn_pass_options pass = pass_options(model, &size, 1);
+    spn_pass_options pass = spn_session_pass_options(model, &size, 1);
     size.scratch_bytes = spn_pass_estimate(model->network, &pass);
     *out = size;
     return SPN_STATUS_OK;
@@ -107,7 +107,8 @@ spn_status spn_estimate_memory(const char *path, const spn_session_options *opti
 static spn_status create_parts(spn_session *session, spn_error *err) {
     const spn_network *network = session->model->network;
     const spn_session_size *size = &session->size;
-    spn_pass_options pass = pass_options(session->model, size, session->options.n_threads);
+    spn_pass_options pass =
+        spn_session_pass_options(session->model, size, session->options.n_threads);
     SPN_TRY(check_memory(size, err));
     SPN_TRY(spn_kv_cache_create(&session->kv, network, size->n_ctx, size->n_batch, size->type_k,
                                 size->type_v, err));
@@ -178,12 +179,7 @@ static spn_status check_tokens(const spn_session *session, const int32_t *tokens
     if (n_tokens > session->size.n_ctx)
         return SPN_FAIL(err, CONTEXT_FULL, "%zu tokens do not fit a context of %u", n_tokens,
                         session->size.n_ctx);
-    for (size_t i = 0; i < n_tokens; i++)
-        if (tokens[i] < 0 || (uint32_t)tokens[i] >= session->model->network->n_vocab)
-            return SPN_FAIL(err, INVALID_ARGUMENT,
-                            "token %zu is %d: the vocabulary has ids 0 to %u", i, (int)tokens[i],
-                            session->model->network->n_vocab - 1);
-    return SPN_STATUS_OK;
+    return spn_model_check_tokens(session->model, tokens, n_tokens, err);
 }
 
 /* Tokens first .. first + n of the session, one pass; those from wanted->first on give a row. */
@@ -299,7 +295,8 @@ static spn_status grow_batch(spn_session *session, size_t n_tokens, spn_error *e
         return SPN_STATUS_OK;
     spn_session_size size = session->size;
     size.n_batch = (uint32_t)n_tokens;
-    spn_pass_options options = pass_options(session->model, &size, session->options.n_threads);
+    spn_pass_options options =
+        spn_session_pass_options(session->model, &size, session->options.n_threads);
     int32_t *positions = spn_realloc_array(session->positions, n_tokens, sizeof *positions);
     if (positions != NULL) session->positions = positions;
     uint32_t *out_rows = spn_realloc_array(session->out_rows, n_tokens, sizeof *out_rows);
