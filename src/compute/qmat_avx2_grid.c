@@ -12,18 +12,6 @@
 
 #include "compute/qmat_avx2.h"
 
-INLINE uint16_t load_u16(const void *at) {
-    uint16_t x;
-    memcpy(&x, at, sizeof(x));
-    return x;
-}
-
-INLINE uint32_t load_u32(const void *at) {
-    uint32_t x;
-    memcpy(&x, at, sizeof(x));
-    return x;
-}
-
 /* Numbers of four entries of 2 bits; `values` at 0, 1 and 4, 2 and 8. */
 INLINE __m256i numbers_of_2(const uint16_t entry[4], const int8_t *values) {
     const __m256i bytes = _mm256_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4,
@@ -75,14 +63,14 @@ INLINE __m256i block_iq2_xxs(const uint8_t *row, size_t b) {
     const uint8_t *qs = row + 2 + 8 * b;
     const uint16_t *grid = spn_iq2_xxs_grid;
     uint16_t entry[4] = {grid[qs[0]], grid[qs[1]], grid[qs[2]], grid[qs[3]]};
-    return negate_where(numbers_of_2(entry, iq2_values), signs_of_28(load_u32(qs + 4)));
+    return negate_where(numbers_of_2(entry, iq2_values), signs_of_28(spn_load_u32(qs + 4)));
 }
 
 INLINE __m256i block_iq2_xs(const uint8_t *row, size_t b) {
     uint16_t entry[4];
     uint32_t signs = 0;
     for (size_t l = 0; l < 4; l++) {
-        uint32_t q = load_u16(row + 2 + 8 * b + 2 * l);
+        uint32_t q = spn_load_u16(row + 2 + 8 * b + 2 * l);
         entry[l] = spn_iq2_xs_grid[q & 511];
         signs |= q >> 9 << 7 * l;
     }
@@ -94,7 +82,7 @@ INLINE __m256i block_iq2_s(const uint8_t *row, size_t b) {
     uint32_t high = row[66 + b];
     uint16_t entry[4];
     for (size_t l = 0; l < 4; l++) entry[l] = spn_iq2_s_grid[qs[l] | (high >> 2 * l & 3) << 8];
-    return negate_where(numbers_of_2(entry, iq2_values), load_u32(row + 34 + 4 * b));
+    return negate_where(numbers_of_2(entry, iq2_values), spn_load_u32(row + 34 + 4 * b));
 }
 
 INLINE __m256i block_iq3_xxs(const uint8_t *row, size_t b) {
@@ -102,7 +90,7 @@ INLINE __m256i block_iq3_xxs(const uint8_t *row, size_t b) {
     uint16_t entry[8];
     for (size_t i = 0; i < 8; i++) entry[i] = spn_iq3_xxs_grid[qs[i]];
     return negate_where(numbers_of_3(entry, iq3_xxs_values),
-                        signs_of_28(load_u32(row + 66 + 4 * b)));
+                        signs_of_28(spn_load_u32(row + 66 + 4 * b)));
 }
 
 INLINE __m256i block_iq3_s(const uint8_t *row, size_t b) {
@@ -110,12 +98,12 @@ INLINE __m256i block_iq3_s(const uint8_t *row, size_t b) {
     uint32_t high = row[66 + b];
     uint16_t entry[8];
     for (size_t i = 0; i < 8; i++) entry[i] = spn_iq3_s_grid[qs[i] | (high >> i & 1) << 8];
-    return negate_where(numbers_of_3(entry, iq3_s_values), load_u32(row + 74 + 4 * b));
+    return negate_where(numbers_of_3(entry, iq3_s_values), spn_load_u32(row + 74 + 4 * b));
 }
 
 INLINE __m256i block_iq1_s(const uint8_t *row, size_t b) {
     const uint8_t *qs = row + 2 + 4 * b;
-    uint32_t qh = load_u16(row + 34 + 2 * b);
+    uint32_t qh = spn_load_u16(row + 34 + 2 * b);
     uint16_t entry[4];
     for (size_t l = 0; l < 4; l++) entry[l] = spn_iq1_s_grid[qs[l] | (qh >> 3 * l & 7) << 8];
     return _mm256_add_epi8(numbers_of_2(entry, iq1_values),
@@ -124,7 +112,7 @@ INLINE __m256i block_iq1_s(const uint8_t *row, size_t b) {
 
 INLINE __m256i block_iq1_m(const uint8_t *row, size_t b) {
     const uint8_t *qs = row + 4 * b;
-    uint32_t qh = load_u16(row + 32 + 2 * b), signs = 0; /* a nibble a group */
+    uint32_t qh = spn_load_u16(row + 32 + 2 * b), signs = 0; /* a nibble a group */
     uint16_t entry[4];
     for (size_t l = 0; l < 4; l++) {
         uint32_t high = qh >> 4 * l & 15;
@@ -155,7 +143,7 @@ INLINE __m256i block_tq1_0(const uint8_t *row, size_t b) {
     const __m256i last = _mm256_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
     __m128i lo = _mm_loadu_si128((const void *)(row + tq1_0_at[b][0]));
     __m128i hi = b < 7 ? _mm_loadu_si128((const void *)(row + tq1_0_at[b][1]))
-                       : _mm_set1_epi32((int)load_u32(row + 48));
+                       : _mm_set1_epi32((int)spn_load_u32(row + 48));
     __m256i second = b < 7 ? _mm256_set1_epi16(tq1_0_power[b][1]) : last;
     __m256i x = _mm256_packus_epi16(ternary_16(lo, _mm256_set1_epi16(tq1_0_power[b][0])),
                                     ternary_16(hi, second));
@@ -173,16 +161,16 @@ INLINE __m256i block_tq2_0(const uint8_t *row, size_t b) {
 INLINE int odd_of(uint32_t ls) { return (int)(2 * ls + 1); }
 
 INLINE int scale_iq2_xxs(const uint8_t *row, size_t b) {
-    return odd_of(load_u32(row + 6 + 8 * b) >> 28);
+    return odd_of(spn_load_u32(row + 6 + 8 * b) >> 28);
 }
 INLINE int scale_iq3_xxs(const uint8_t *row, size_t b) {
-    return odd_of(load_u32(row + 66 + 4 * b) >> 28);
+    return odd_of(spn_load_u32(row + 66 + 4 * b) >> 28);
 }
 INLINE int scale_iq3_s(const uint8_t *row, size_t b) {
     return odd_of((uint32_t)row[106 + b / 2] >> 4 * (b % 2) & 15);
 }
 INLINE int scale_iq1_s(const uint8_t *row, size_t b) {
-    return odd_of((uint32_t)load_u16(row + 34 + 2 * b) >> 12 & 7);
+    return odd_of((uint32_t)spn_load_u16(row + 34 + 2 * b) >> 12 & 7);
 }
 INLINE int scale_one(const uint8_t *row, size_t b) {
     (void)row;
@@ -197,7 +185,8 @@ INLINE int sub_scale_iq2_s(const uint8_t *row, size_t b, int h) {
     return odd_of((uint32_t)row[74 + b] >> 4 * h & 15);
 }
 INLINE int sub_scale_iq1_m(const uint8_t *row, size_t b, int h) {
-    return odd_of((uint32_t)load_u16(row + 48 + 2 * (b / 2)) >> (6 * (b % 2) + 3 * (size_t)h) & 7);
+    return odd_of((uint32_t)spn_load_u16(row + 48 + 2 * (b / 2)) >> (6 * (b % 2) + 3 * (size_t)h) &
+                  7);
 }
 
 INLINE uint16_t d_iq1_m(const uint8_t *row) {
@@ -228,8 +217,8 @@ INLINE void put_pair(qmat_pair *w, int i, __m256i first, __m256i second) {
     INLINE void load_##name(qmat_pair *w, const uint8_t *const p[4], int j) {                     \
         const size_t b = 2 * (size_t)j, c = b + 1;                                                \
         for (int i = 0; i < 4; i++) put_pair(w, i, block_##name(p[i], b), block_##name(p[i], c)); \
-        __m256 d = row_scales(load_u16(p[0] + (d_at)), load_u16(p[1] + (d_at)),                   \
-                              load_u16(p[2] + (d_at)), load_u16(p[3] + (d_at)), factor);          \
+        __m256 d = row_scales(spn_load_u16(p[0] + (d_at)), spn_load_u16(p[1] + (d_at)),           \
+                              spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), factor);  \
         __m256i s =                                                                               \
             _mm256_setr_epi32(scale(p[0], b), scale(p[1], b), scale(p[2], b), scale(p[3], b),     \
                               scale(p[0], c), scale(p[1], c), scale(p[2], c), scale(p[3], c));    \
@@ -259,8 +248,8 @@ LOAD_PLAIN(iq3_s, 0, scale_iq3_s, 1.0f)
 LOAD_PLAIN(iq1_s, 0, scale_iq1_s, 0.125f)
 LOAD_PLAIN(tq1_0, 52, scale_one, 1.0f)
 LOAD_PLAIN(tq2_0, 64, scale_one, 1.0f)
-LOAD_SUB(iq2_xs, load_u16)
-LOAD_SUB(iq2_s, load_u16)
+LOAD_SUB(iq2_xs, spn_load_u16)
+LOAD_SUB(iq2_s, spn_load_u16)
 LOAD_SUB(iq1_m, d_iq1_m)
 DECODE(iq2_xxs, 66)
 DECODE(iq3_xxs, 98)

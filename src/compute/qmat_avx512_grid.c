@@ -15,18 +15,6 @@
 #define THREE_BITS 0x0707070707070707u
 #define FOUR_BITS 0x0f0f0f0f0f0f0f0fu
 
-INLINE uint16_t load_u16(const void *at) {
-    uint16_t x;
-    memcpy(&x, at, sizeof(x));
-    return x;
-}
-
-INLINE uint32_t load_u32(const void *at) {
-    uint32_t x;
-    memcpy(&x, at, sizeof(x));
-    return x;
-}
-
 INLINE __m256i four_words(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
     return _mm256_setr_epi64x((long long)a, (long long)b, (long long)c, (long long)d);
 }
@@ -62,7 +50,7 @@ INLINE __m256i block_iq2_xxs(const uint8_t *row, size_t b) {
     __m256i x = four_words(_pdep_u64(grid[qs[0]], TWO_BITS), _pdep_u64(grid[qs[1]], TWO_BITS),
                            _pdep_u64(grid[qs[2]], TWO_BITS), _pdep_u64(grid[qs[3]], TWO_BITS));
     return negate_where(_mm256_shuffle_epi8(values_of(iq2_values), x),
-                        signs_of_28(load_u32(qs + 4)));
+                        signs_of_28(spn_load_u32(qs + 4)));
 }
 
 INLINE __m256i block_iq2_xs(const uint8_t *row, size_t b) {
@@ -70,7 +58,7 @@ INLINE __m256i block_iq2_xs(const uint8_t *row, size_t b) {
     uint64_t word[4];
     uint32_t signs = 0;
     for (size_t l = 0; l < 4; l++) {
-        uint32_t q = load_u16(row + 2 + 8 * b + 2 * l);
+        uint32_t q = spn_load_u16(row + 2 + 8 * b + 2 * l);
         word[l] = _pdep_u64(grid[q & 511], TWO_BITS);
         signs |= q >> 9 << 7 * l;
     }
@@ -86,7 +74,7 @@ INLINE __m256i block_iq2_s(const uint8_t *row, size_t b) {
     for (size_t l = 0; l < 4; l++)
         word[l] = _pdep_u64(grid[qs[l] | (high >> 2 * l & 3) << 8], TWO_BITS);
     __m256i x = four_words(word[0], word[1], word[2], word[3]);
-    return negate_where(_mm256_shuffle_epi8(values_of(iq2_values), x), load_u32(signs));
+    return negate_where(_mm256_shuffle_epi8(values_of(iq2_values), x), spn_load_u32(signs));
 }
 
 INLINE __m256i block_iq3_xxs(const uint8_t *row, size_t b) {
@@ -97,7 +85,7 @@ INLINE __m256i block_iq3_xxs(const uint8_t *row, size_t b) {
         word[l] = _pdep_u64(grid[qs[2 * l]] | (uint32_t)grid[qs[2 * l + 1]] << 12, THREE_BITS);
     __m256i x = four_words(word[0], word[1], word[2], word[3]);
     return negate_where(_mm256_shuffle_epi8(values_of(iq3_xxs_values), x),
-                        signs_of_28(load_u32(row + 66 + 4 * b)));
+                        signs_of_28(spn_load_u32(row + 66 + 4 * b)));
 }
 
 INLINE __m256i block_iq3_s(const uint8_t *row, size_t b) {
@@ -112,12 +100,12 @@ INLINE __m256i block_iq3_s(const uint8_t *row, size_t b) {
     }
     __m256i x = four_words(word[0], word[1], word[2], word[3]);
     return negate_where(_mm256_shuffle_epi8(values_of(iq3_s_values), x),
-                        load_u32(row + 74 + 4 * b));
+                        spn_load_u32(row + 74 + 4 * b));
 }
 
 INLINE __m256i block_iq1_s(const uint8_t *row, size_t b) {
     const uint8_t *qs = row + 2 + 4 * b;
-    uint32_t qh = load_u16(row + 34 + 2 * b);
+    uint32_t qh = spn_load_u16(row + 34 + 2 * b);
     uint64_t word[4];
     for (size_t l = 0; l < 4; l++)
         word[l] = _pdep_u64(spn_iq1_s_grid[qs[l] | (qh >> 3 * l & 7) << 8], TWO_BITS);
@@ -128,7 +116,7 @@ INLINE __m256i block_iq1_s(const uint8_t *row, size_t b) {
 
 INLINE __m256i block_iq1_m(const uint8_t *row, size_t b) {
     const uint8_t *qs = row + 4 * b;
-    uint32_t qh = load_u16(row + 32 + 2 * b); /* a nibble a group */
+    uint32_t qh = spn_load_u16(row + 32 + 2 * b); /* a nibble a group */
     uint64_t word[4];
     for (size_t l = 0; l < 4; l++) {
         uint32_t high = qh >> 4 * l & 15;
@@ -150,7 +138,7 @@ INLINE __m256i block_tq1_0(const uint8_t *row, size_t b) {
     assert(b < 8);
     __m128i lo = _mm_loadu_si128((const void *)(row + tq1_0_at[b][0]));
     __m128i hi = b < 7 ? _mm_loadu_si128((const void *)(row + tq1_0_at[b][1]))
-                       : _mm_set1_epi32((int)load_u32(row + 48));
+                       : _mm_set1_epi32((int)spn_load_u32(row + 48));
     __m512i x = _mm512_cvtepu8_epi16(_mm256_set_m128i(hi, lo));
     /* The last block's second half has powers 1, 3, 9, 27 in turn, four bytes each. */
     const __m256i last = _mm256_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
@@ -186,7 +174,7 @@ INLINE __m128i scales_iq3_xxs(const uint8_t *row, int half) {
 }
 
 INLINE __m128i scales_iq3_s(const uint8_t *row, int half) {
-    uint32_t four = _pdep_u32(load_u16(row + 106 + 2 * half), (uint32_t)FOUR_BITS);
+    uint32_t four = _pdep_u32(spn_load_u16(row + 106 + 2 * half), (uint32_t)FOUR_BITS);
     return odd_of(_mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)four)));
 }
 
@@ -202,15 +190,15 @@ INLINE __m128i scales_one(const uint8_t *row, int half) {
 }
 
 INLINE uint64_t sub_scales_iq2_xs(const uint8_t *row, int half) {
-    return _pdep_u64(load_u32(row + 66 + 4 * half), FOUR_BITS);
+    return _pdep_u64(spn_load_u32(row + 66 + 4 * half), FOUR_BITS);
 }
 
 INLINE uint64_t sub_scales_iq2_s(const uint8_t *row, int half) {
-    return _pdep_u64(load_u32(row + 74 + 4 * half), FOUR_BITS);
+    return _pdep_u64(spn_load_u32(row + 74 + 4 * half), FOUR_BITS);
 }
 
 INLINE uint64_t sub_scales_iq1_m(const uint8_t *row, int half) {
-    uint32_t two = load_u32(row + 48 + 4 * half);
+    uint32_t two = spn_load_u32(row + 48 + 4 * half);
     return _pdep_u64((two & 0xfff) | (two >> 16 & 0xfff) << 12, THREE_BITS);
 }
 
@@ -243,20 +231,20 @@ INLINE __m512i two_blocks(__m256i first, __m256i second, uint8_t flip) {
 }
 
 /* Types with a scale a block: `flip` is 128 for signed bytes. */
-#define LOAD_PLAIN(name, d_at, scales, factor, flip)                                            \
-    INLINE void load_##name(qmat_group *w, const uint8_t *const p[4], int half) {               \
-        const size_t b = 4 * (size_t)half;                                                      \
-        for (int i = 0; i < 4; i++) {                                                           \
-            __m512i x = two_blocks(block_##name(p[i], b), block_##name(p[i], b + 1), flip);     \
-            __m512i y = two_blocks(block_##name(p[i], b + 2), block_##name(p[i], b + 3), flip); \
-            w->a[i] = _mm512_shuffle_i64x2(x, y, 0x88);                                         \
-            w->b[i] = _mm512_shuffle_i64x2(x, y, 0xdd);                                         \
-        }                                                                                       \
-        __m512 d = row_scales(load_u16(p[0] + (d_at)), load_u16(p[1] + (d_at)),                 \
-                              load_u16(p[2] + (d_at)), load_u16(p[3] + (d_at)), factor);        \
-        __m512i s = chains_first(scales(p[0], half), scales(p[1], half), scales(p[2], half),    \
-                                 scales(p[3], half));                                           \
-        w->d = _mm512_mul_ps(d, _mm512_cvtepi32_ps(s));                                         \
+#define LOAD_PLAIN(name, d_at, scales, factor, flip)                                             \
+    INLINE void load_##name(qmat_group *w, const uint8_t *const p[4], int half) {                \
+        const size_t b = 4 * (size_t)half;                                                       \
+        for (int i = 0; i < 4; i++) {                                                            \
+            __m512i x = two_blocks(block_##name(p[i], b), block_##name(p[i], b + 1), flip);      \
+            __m512i y = two_blocks(block_##name(p[i], b + 2), block_##name(p[i], b + 3), flip);  \
+            w->a[i] = _mm512_shuffle_i64x2(x, y, 0x88);                                          \
+            w->b[i] = _mm512_shuffle_i64x2(x, y, 0xdd);                                          \
+        }                                                                                        \
+        __m512 d = row_scales(spn_load_u16(p[0] + (d_at)), spn_load_u16(p[1] + (d_at)),          \
+                              spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), factor); \
+        __m512i s = chains_first(scales(p[0], half), scales(p[1], half), scales(p[2], half),     \
+                                 scales(p[3], half));                                            \
+        w->d = _mm512_mul_ps(d, _mm512_cvtepi32_ps(s));                                          \
     }
 
 /* Types with a scale for each 16. */
@@ -303,8 +291,8 @@ LOAD_PLAIN(iq3_s, 0, scales_iq3_s, 1.0f, 128)
 LOAD_PLAIN(iq1_s, 0, scales_iq1_s, 0.125f, 128)
 LOAD_PLAIN(tq1_0, 52, scales_one, 1.0f, 0)
 LOAD_PLAIN(tq2_0, 64, scales_one, 1.0f, 0)
-LOAD_SUB(iq2_xs, load_u16)
-LOAD_SUB(iq2_s, load_u16)
+LOAD_SUB(iq2_xs, spn_load_u16)
+LOAD_SUB(iq2_s, spn_load_u16)
 LOAD_SUB(iq1_m, d_iq1_m)
 TYPE(iq2_xxs, PLAIN, 66, 128)
 TYPE(iq3_xxs, PLAIN, 98, 128)

@@ -302,6 +302,20 @@ extern const int8_t spn_mxfp4_values[16];
 #define SPN_ROW_TYPES(X) SPN_FLOAT_TYPES(X) SPN_QUANT_TYPES(X)
 #define SPN_KV_TYPES(X) SPN_FLOAT_TYPES(X) X(Q8_0) X(Q4_0)
 
+/* ---- numbers at any place in a row ---- */
+
+static inline uint16_t spn_load_u16(const void *at) {
+    uint16_t x;
+    memcpy(&x, at, sizeof(x));
+    return x;
+}
+
+static inline uint32_t spn_load_u32(const void *at) {
+    uint32_t x;
+    memcpy(&x, at, sizeof(x));
+    return x;
+}
+
 /* ---- half precision, exact one way, round to nearest even the other ---- */
 
 static inline float spn_f32_of_bits(uint32_t bits) {

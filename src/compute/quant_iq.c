@@ -11,12 +11,6 @@ static void unit_scale(spn_quant_unit *unit, float d) {
     unit->m[0] = unit->m[1] = 0;
 }
 
-static uint32_t load_u32(const uint8_t *at) {
-    uint32_t x;
-    memcpy(&x, at, sizeof(x));
-    return x;
-}
-
 /* The sign table of 7 bits: the eighth makes the number of minus signs even. */
 static unsigned signs_of_7(unsigned bits) {
     bits &= 127;
@@ -46,7 +40,7 @@ static void put_iq1(int16_t *s, uint16_t entry, int delta, int factor) {
 void spn_decode_iq2_xxs(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     const spn_block_iq2_xxs *block = (const spn_block_iq2_xxs *)row + b / 8;
     const uint8_t *qs = block->qs + 8 * (b % 8);
-    uint32_t aux = load_u32(qs + 4);
+    uint32_t aux = spn_load_u32(qs + 4);
     unit_scale(unit, spn_f32_of_f16(block->d) * (float)(2 * (aux >> 28) + 1) * 0.125f);
     for (int l = 0; l < 4; l++)
         put_iq2(unit->s + 8 * l, spn_iq2_xxs_grid[qs[l]], signs_of_7(aux >> 7 * l), 1);
@@ -78,7 +72,7 @@ void spn_decode_iq3_xxs(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     static const int8_t values[8] = {4, 12, 20, 28, 36, 44, 52, 62};
     const spn_block_iq3_xxs *block = (const spn_block_iq3_xxs *)row + b / 8;
     const uint8_t *qs = block->qs + 8 * (b % 8);
-    uint32_t aux = load_u32(block->aux + 4 * (b % 8));
+    uint32_t aux = spn_load_u32(block->aux + 4 * (b % 8));
     unit_scale(unit, spn_f32_of_f16(block->d) * (float)(2 * (aux >> 28) + 1) * 0.25f);
     for (int i = 0; i < 8; i++)
         put_iq3(unit->s + 4 * i, spn_iq3_xxs_grid[qs[i]], values, signs_of_7(aux >> 7 * (i / 2)),
