@@ -4,19 +4,18 @@
 
 #include <spn/spn.h>
 
-static spn_status compare(spn_runtime *runtime, char **texts, int n, spn_error *err) {
-    spn_embedding_response query = {0};
-    spn_status status = spn_runtime_embed(runtime, texts[0], NULL, &query, err);
-    for (int i = 1; i < n && status == SPN_STATUS_OK; i++) {
-        spn_embedding_response other = {0};
-        status = spn_runtime_embed(runtime, texts[i], NULL, &other, err);
-        if (status == SPN_STATUS_OK)
-            printf("%.4f  %s\n",
-                   spn_cosine_similarity(query.embedding, other.embedding, query.dimension),
-                   texts[i]);
-        spn_embedding_response_clear(&other);
-    }
-    spn_embedding_response_clear(&query);
+/* All texts in one call: short ones share the passes through the model. */
+static spn_status compare(spn_runtime *runtime, char **texts, size_t n, spn_error *err) {
+    spn_embedding_response *all = calloc(n, sizeof *all);
+    if (all == NULL) return SPN_STATUS_NO_MEMORY;
+    spn_status status =
+        spn_runtime_embed_batch(runtime, (const char *const *)texts, n, NULL, all, err);
+    for (size_t i = 1; i < n && status == SPN_STATUS_OK; i++)
+        printf("%.4f  %s\n",
+               spn_cosine_similarity(all[0].embedding, all[i].embedding, all[0].dimension),
+               texts[i]);
+    for (size_t i = 0; i < n; i++) spn_embedding_response_clear(&all[i]);
+    free(all);
     return status;
 }
 
@@ -29,7 +28,7 @@ int main(int argc, char **argv) {
     }
     spn_status status = spn_runtime_create(&runtime, &err);
     if (status == SPN_STATUS_OK) status = spn_runtime_load(runtime, argv[1], NULL, &err);
-    if (status == SPN_STATUS_OK) status = compare(runtime, argv + 2, argc - 2, &err);
+    if (status == SPN_STATUS_OK) status = compare(runtime, argv + 2, (size_t)argc - 2, &err);
     if (status != SPN_STATUS_OK) fprintf(stderr, "%s\n", err.text);
     spn_runtime_free(runtime);
     return status == SPN_STATUS_OK ? 0 : 1;

@@ -244,11 +244,20 @@ typedef enum spn_pooling_type {
 
 /* The embedding of a text's tokens: the last layer's hidden states (behind the output norm, where
  * the model has one) pooled into out[n_embd], not normalised. What the session had cached is
- * dropped. Errors as sync. */
+ * dropped. Errors as sync, and INVALID_ARGUMENT for a pooling that is none; `out` is undefined
+ * after CANCELLED and NO_MEMORY, and untouched after the others. */
 SPN_API spn_status spn_session_embed(spn_session *session, const int32_t *tokens, size_t n_tokens,
                                      spn_pooling_type pooling, float *out, spn_error *err);
+/* The same for n_texts texts: text i has the n_tokens[i] tokens tokens[i], and its embedding goes
+ * to out + i * n_embd, bit for bit what spn_session_embed gives for it alone. Texts that fit a pass
+ * together (n_batch tokens, up to 64 texts) share it, in their order: many short ones take much
+ * less time than one by one. `progress` counts the tokens of all texts. Errors as for one text,
+ * naming the text; they are all checked before the first is evaluated. n_texts may be 0. */
+SPN_API spn_status spn_session_embed_batch(spn_session *session, const int32_t *const *tokens,
+                                           const size_t *n_tokens, size_t n_texts,
+                                           spn_pooling_type pooling, float *out, spn_error *err);
 
-/* Makes a running sync or score return CANCELLED soon. From any thread, also from a signal
+/* Makes a running sync, score or embed return CANCELLED soon. From any thread, also from a signal
  * handler. */
 SPN_API void spn_session_cancel(spn_session *session);
 

@@ -65,6 +65,10 @@ SPN_API spn_status spn_executor_chat(spn_executor *executor, const char *referen
 SPN_API spn_status spn_executor_embed(spn_executor *executor, const char *reference,
                                       const char *text, const spn_embed_options *options,
                                       spn_embedding_response *response, spn_error *err);
+SPN_API spn_status spn_executor_embed_batch(spn_executor *executor, const char *reference,
+                                            const char *const *texts, size_t n_texts,
+                                            const spn_embed_options *options,
+                                            spn_embedding_response *responses, spn_error *err);
 
 /* A lease: the model's runtime, for this caller alone until it is released; streams, cancelling and
  * all else of runtime.h work on it, but do not load or unload it. Waits up to `timeout_ms` (-1: for

@@ -224,7 +224,7 @@ typedef struct spn_embedding_response {
     uint32_t dimension;
     uint32_t n_prompt_tokens; /* evaluated */
     bool truncated;
-    double seconds;
+    double seconds; /* of the whole call */
 } spn_embedding_response;
 
 SPN_API void spn_embedding_response_clear(spn_embedding_response *response);
@@ -237,6 +237,13 @@ SPN_API void spn_embedding_response_clear(spn_embedding_response *response);
 SPN_API spn_status spn_runtime_embed(spn_runtime *runtime, const char *text,
                                      const spn_embed_options *options,
                                      spn_embedding_response *response, spn_error *err);
+/* The same for texts[n_texts], each bit for bit as alone; short ones share passes and take much
+ * less time than one by one (engine.h, spn_session_embed_batch). responses[n_texts] are filled and
+ * the caller's on success, each to be cleared; on failure all are untouched. Errors as for one
+ * text, naming the text ("text 3: ..."). n_texts may be 0. */
+SPN_API spn_status spn_runtime_embed_batch(spn_runtime *runtime, const char *const *texts,
+                                           size_t n_texts, const spn_embed_options *options,
+                                           spn_embedding_response *responses, spn_error *err);
 /* Cosine of the angle between two vectors [n]; 0 when one has no length. */
 SPN_API double spn_cosine_similarity(const float *a, const float *b, size_t n);
 

@@ -4,7 +4,11 @@
  * One range of address space holds everything: for each layer the K tiles of each KV head, then the
  * V rows of each (kernels.h); memory is taken as positions are written. A layer with a window keeps
  * only what the window and one batch need, in a ring, and so forgets: `known_from` is the first
- * position that all rings still hold, and a rewind that would need an earlier one starts afresh. */
+ * position that all rings still hold, and a rewind that would need an earlier one starts afresh.
+ *
+ * Texts that are whole in one pass and forgotten behind it (embeddings) use a room instead: slots
+ * that the layers use one after another, so that it is small and stays in the processor's cache.
+ * A text begins at a slot that is a multiple of 64, for the kernels' blocks begin there. */
 #include <string.h>
 
 #include "model/network.h"
@@ -45,12 +49,9 @@ static uint64_t state_bytes(const spn_network *network) {
            round64(network->n_value_head * d * d * sizeof(float));
 }
 
-/* Bytes of layer l; with `out` set, its places counted from `at`. */
-static uint64_t layer_layout(const spn_network *network, uint32_t l, uint32_t n_ctx,
-                             uint32_t n_batch, spn_type type_k, spn_type type_v, uint8_t *at,
-                             spn_kv_layer *out) {
-    const spn_layer *layer = &network->layers[l];
-    uint32_t ring = ring_of(layer, n_ctx, n_batch);
+/* Bytes of a layer that holds `ring` positions; with `out` set, its places counted from `at`. */
+static uint64_t layer_layout(const spn_layer *layer, uint32_t ring, spn_type type_k,
+                             spn_type type_v, uint8_t *at, spn_kv_layer *out) {
     uint64_t k = round64(ring * (uint64_t)spn_type_row_bytes(type_k, layer->dim_k));
     uint64_t v = round64(ring * (uint64_t)spn_type_row_bytes(type_v, layer->dim_v));
     if (out != NULL)
@@ -71,7 +72,8 @@ uint64_t spn_kv_cache_bytes(const spn_network *network, uint32_t n_ctx, uint32_t
         if (network->layers[l].mixer == SPN_MIXER_LINEAR)
             total += state_bytes(network);
         else if (has_cache(network, l))
-            total += layer_layout(network, l, n_ctx, n_batch, type_k, type_v, NULL, NULL);
+            total += layer_layout(&network->layers[l], ring_of(&network->layers[l], n_ctx, n_batch),
+                                  type_k, type_v, NULL, NULL);
     }
     return total;
 }
@@ -106,8 +108,8 @@ static void place_layers(spn_kv_cache *cache, uint32_t n_ctx, uint32_t n_batch, 
             continue;
         }
         if (!has_cache(network, l)) continue;
-        at += layer_layout(network, l, n_ctx, n_batch, type_k, type_v, at, &cache->layers[l]);
-        uint32_t window = window_of(layer), ring = cache->layers[l].ring;
+        uint32_t window = window_of(layer), ring = ring_of(layer, n_ctx, n_batch);
+        at += layer_layout(layer, ring, type_k, type_v, at, &cache->layers[l]);
         if (window == 0) continue;
         if (window > cache->longest_window) cache->longest_window = window;
         if (cache->shortest_ring == 0 || ring < cache->shortest_ring) cache->shortest_ring = ring;
@@ -204,4 +206,81 @@ bool spn_kv_cache_visit(spn_kv_cache *cache, uint32_t n_positions, spn_kv_visit 
         if (!ok) return false;
     }
     return true;
+}
+
+/* ---- room for texts that live for one pass ---- */
+
+struct spn_kv_room {
+    const spn_network *network;
+    uint8_t *memory;
+    size_t n_bytes;
+    spn_kv_layer *layers; /* [n_layer], each over all slots */
+};
+
+/* Layers that read another one's keys and values need them all to stay until the pass ends. */
+static bool layers_share(const spn_network *network) {
+    for (uint32_t l = 0; l < network->n_layer; l++)
+        if (network->layers[l].kv_layer != l) return true;
+    return false;
+}
+
+/* Bytes of the room; with `out` set, the layers' places in it. */
+static uint64_t room_layout(const spn_network *network, uint32_t n_slots, spn_type type_k,
+                            spn_type type_v, uint8_t *memory, spn_kv_layer *out) {
+    bool share = layers_share(network);
+    uint64_t end = 0;
+    for (uint32_t l = 0; l < network->n_layer; l++) {
+        uint64_t at = share ? end : 0;
+        if (!has_cache(network, l)) continue;
+        uint64_t n = layer_layout(&network->layers[l], n_slots, type_k, type_v, memory + at,
+                                  out != NULL ? &out[l] : NULL);
+        if (at + n > end) end = at + n;
+    }
+    return end;
+}
+
+bool spn_kv_room_is_possible(const spn_network *network) {
+    for (uint32_t l = 0; l < network->n_layer; l++)
+        if (network->layers[l].mixer == SPN_MIXER_LINEAR) return false;
+    return true;
+}
+
+spn_status spn_kv_room_create(spn_kv_room **out, const spn_network *network, uint32_t n_slots,
+                              spn_type type_k, spn_type type_v, spn_error *err) {
+    uint64_t n_bytes = room_layout(network, n_slots, type_k, type_v, NULL, NULL);
+    spn_kv_room *room = spn_alloc_zeroed(1, sizeof *room);
+    if (room == NULL) return SPN_NO_MEMORY(err, "short texts");
+    room->network = network;
+    room->n_bytes = (size_t)n_bytes + 64;
+    room->layers = spn_alloc_zeroed(network->n_layer, sizeof *room->layers);
+    if (n_bytes < SIZE_MAX / 2) room->memory = spn_vm_reserve(room->n_bytes);
+    if (room->layers == NULL || room->memory == NULL) {
+        spn_kv_room_free(room);
+        return SPN_FAIL(err, NO_MEMORY, "no address space for keys and values of %llu bytes",
+                        (unsigned long long)n_bytes);
+    }
+    room_layout(network, n_slots, type_k, type_v, room->memory, room->layers);
+    *out = room;
+    return SPN_STATUS_OK;
+}
+
+void spn_kv_room_free(spn_kv_room *room) {
+    if (room == NULL) return;
+    if (room->memory != NULL) spn_vm_release(room->memory, room->n_bytes);
+    spn_free(room->layers);
+    spn_free(room);
+}
+
+uint32_t spn_kv_room_layers(const spn_kv_room *room, uint32_t first, uint32_t n_rows,
+                            spn_kv_layer *out) {
+    uint32_t n_slots = (uint32_t)round64(n_rows);
+    for (uint32_t l = 0; l < room->network->n_layer; l++) {
+        const spn_layer *layer = &room->network->layers[l];
+        out[l] = room->layers[l];
+        if (!has_cache(room->network, l)) continue;
+        out[l].k += first * spn_type_row_bytes(out[l].type_k, layer->dim_k);
+        out[l].v += first * spn_type_row_bytes(out[l].type_v, layer->dim_v);
+        out[l].ring = n_slots;
+    }
+    return first + n_slots;
 }

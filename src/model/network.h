@@ -300,6 +300,21 @@ bool spn_kv_cache_visit(spn_kv_cache *cache, uint32_t n_positions, spn_kv_visit 
 uint32_t spn_kv_cache_known_from(const spn_kv_cache *cache, uint32_t n_cached);
 void spn_kv_cache_set_known_from(spn_kv_cache *cache, uint32_t known_from);
 
+/* ---- keys and values of texts that live for one pass ---- */
+
+typedef struct spn_kv_room spn_kv_room; /* one thread at a time */
+
+/* Not with recurrent layers. */
+bool spn_kv_room_is_possible(const spn_network *network);
+/* Reserves address space for n_slots positions (a multiple of 64). Errors: NO_MEMORY. */
+spn_status spn_kv_room_create(spn_kv_room **out, const spn_network *network, uint32_t n_slots,
+                              spn_type type_k, spn_type type_v, spn_error *err);
+void spn_kv_room_free(spn_kv_room *room);
+/* The cache of a text of n_rows tokens at slot `first`, a multiple of 64, into out[n_layer].
+ * Returns the first slot behind it, which is one too. */
+uint32_t spn_kv_room_layers(const spn_kv_room *room, uint32_t first, uint32_t n_rows,
+                            spn_kv_layer *out);
+
 /* ---- the pass ---- */
 
 typedef struct spn_pass spn_pass; /* one thread at a time */

@@ -330,14 +330,21 @@ spn_status spn_executor_chat(spn_executor *executor, const char *reference,
     return status;
 }
 
+spn_status spn_executor_embed_batch(spn_executor *executor, const char *reference,
+                                    const char *const *texts, size_t n_texts,
+                                    const spn_embed_options *options,
+                                    spn_embedding_response *responses, spn_error *err) {
+    spn_runtime *runtime = NULL;
+    SPN_TRY(spn_executor_acquire(executor, reference, -1, &runtime, err));
+    spn_status status = spn_runtime_embed_batch(runtime, texts, n_texts, options, responses, err);
+    spn_executor_release(executor, runtime);
+    return status;
+}
+
 spn_status spn_executor_embed(spn_executor *executor, const char *reference, const char *text,
                               const spn_embed_options *options, spn_embedding_response *response,
                               spn_error *err) {
-    spn_runtime *runtime = NULL;
-    SPN_TRY(spn_executor_acquire(executor, reference, -1, &runtime, err));
-    spn_status status = spn_runtime_embed(runtime, text, options, response, err);
-    spn_executor_release(executor, runtime);
-    return status;
+    return spn_executor_embed_batch(executor, reference, &text, 1, options, response, err);
 }
 
 /* ---- managing ---- */

@@ -1,8 +1,8 @@
 /* session.c - one text on its way through a model: the KV cache, its law, and the last logits.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Everything evaluates through evaluate(): it cuts the missing tokens into passes of at most
- * n_batch rows; the contract of kernels.h makes the cut invisible in the result. */
+ * Everything evaluates through spn_session_evaluate: it cuts the missing tokens into passes of at
+ * most n_batch rows; the contract of kernels.h makes the cut invisible in the result. */
 #include <string.h>
 
 #include "platform/os.h"
@@ -146,6 +146,7 @@ done:
 
 void spn_session_free(spn_session *session) {
     if (session == NULL) return;
+    spn_embed_room_free(session->embed_room);
     spn_pass_free(session->pass);
     spn_kv_cache_free(session->kv);
     spn_free(session->tokens);
@@ -167,14 +168,8 @@ void spn_session_describe(const spn_session *session, spn_session_info *out) {
 
 /* ---- evaluating ---- */
 
-typedef struct wanted_rows {
-    size_t first; /* logits behind tokens first .. n, [n - first][n_vocab] */
-    float *out;
-    bool hidden; /* hidden states instead, [n - first][n_embd] */
-} wanted_rows;
-
-static spn_status check_tokens(const spn_session *session, const int32_t *tokens, size_t n_tokens,
-                               spn_error *err) {
+spn_status spn_session_check(const spn_session *session, const int32_t *tokens, size_t n_tokens,
+                             spn_error *err) {
     if (n_tokens == 0) return SPN_FAIL(err, INVALID_ARGUMENT, "there are no tokens to evaluate");
     if (n_tokens > session->size.n_ctx)
         return SPN_FAIL(err, CONTEXT_FULL, "%zu tokens do not fit a context of %u", n_tokens,
@@ -184,7 +179,7 @@ static spn_status check_tokens(const spn_session *session, const int32_t *tokens
 
 /* Tokens first .. first + n of the session, one pass; those from wanted->first on give a row. */
 static spn_status evaluate_batch(spn_session *session, size_t first, size_t n,
-                                 const wanted_rows *wanted, spn_error *err) {
+                                 const spn_wanted_rows *wanted, spn_error *err) {
     const spn_network *network = session->model->network;
     uint32_t n_out = 0;
     size_t width = wanted->hidden || !network->has_logits ? network->n_embd : network->n_vocab;
@@ -204,18 +199,22 @@ static spn_status evaluate_batch(spn_session *session, size_t first, size_t n,
         session->pass, &batch, session->out_rows, n_out, out, &session->cancel, err);
 }
 
-/* Evaluates all of `tokens` behind the cached ones. */
-static spn_status evaluate(spn_session *session, const int32_t *tokens, size_t n_tokens,
-                           const wanted_rows *wanted, spn_error *err) {
+bool spn_session_report(const spn_session *session, size_t n_done, size_t n_total) {
+    const spn_session_options *options = &session->options;
+    if (options->progress == NULL || n_total < 2) return true;
+    return options->progress(n_done, n_total, options->progress_user);
+}
+
+spn_status spn_session_evaluate(spn_session *session, const int32_t *tokens, size_t n_tokens,
+                                const spn_wanted_rows *wanted, spn_error *err) {
     size_t start = session->n_cached;
+    size_t n_total = wanted->n_total != 0 ? wanted->n_total : n_tokens - start;
     session->has_logits = false;
     memcpy(session->tokens + start, tokens + start, (n_tokens - start) * sizeof *tokens);
     while (session->n_cached < n_tokens) {
         size_t first = session->n_cached;
         size_t n = spn_min_size(n_tokens - first, session->size.n_batch);
-        const spn_session_options *options = &session->options;
-        if (options->progress != NULL && n_tokens - start > 1 &&
-            !options->progress(first - start, n_tokens - start, options->progress_user))
+        if (!spn_session_report(session, wanted->n_done + first - start, n_total))
             return SPN_FAIL(err, CANCELLED, "the evaluation was cancelled");
         spn_status status = evaluate_batch(session, first, n, wanted, err);
         if (status != SPN_STATUS_OK) {
@@ -237,7 +236,7 @@ static size_t common_prefix(const spn_session *session, const int32_t *tokens, s
 
 spn_status spn_session_sync(spn_session *session, const int32_t *tokens, size_t n_tokens,
                             size_t *n_reused, spn_error *err) {
-    SPN_TRY(check_tokens(session, tokens, n_tokens, err));
+    SPN_TRY(spn_session_check(session, tokens, n_tokens, err));
     if (!session->model->network->has_logits)
         return SPN_FAIL(err, INFERENCE_FAILED,
                         "a %s model embeds text and generates none: use spn_session_embed",
@@ -251,8 +250,9 @@ spn_status spn_session_sync(spn_session *session, const int32_t *tokens, size_t 
     keep = spn_min_size(keep, n_tokens - 1);
     session->n_cached = spn_kv_cache_rewind(session->kv, session->n_cached, (uint32_t)keep);
     keep = session->n_cached;
-    SPN_TRY(evaluate(session, tokens, n_tokens,
-                     &(wanted_rows){n_tokens - 1, session->logits, false}, err));
+    SPN_TRY(spn_session_evaluate(session, tokens, n_tokens,
+                                 &(spn_wanted_rows){.first = n_tokens - 1, .out = session->logits},
+                                 err));
     session->has_logits = true;
     if (n_reused != NULL) *n_reused = keep;
     return SPN_STATUS_OK;
@@ -265,7 +265,7 @@ const float *spn_session_logits(const spn_session *session) {
 spn_status spn_session_score(spn_session *session, const int32_t *tokens, size_t n_tokens,
                              size_t first, float *logits, spn_error *err) {
     const spn_network *network = session->model->network;
-    SPN_TRY(check_tokens(session, tokens, n_tokens, err));
+    SPN_TRY(spn_session_check(session, tokens, n_tokens, err));
     if (first >= n_tokens)
         return SPN_FAIL(err, INVALID_ARGUMENT, "scoring from token %zu of %zu", first, n_tokens);
     if (!network->has_logits)
@@ -274,7 +274,8 @@ spn_status spn_session_score(spn_session *session, const int32_t *tokens, size_t
     atomic_store(&session->cancel, 0);
     size_t keep = spn_min_size(common_prefix(session, tokens, n_tokens), first);
     session->n_cached = spn_kv_cache_rewind(session->kv, session->n_cached, (uint32_t)keep);
-    SPN_TRY(evaluate(session, tokens, n_tokens, &(wanted_rows){first, logits, false}, err));
+    SPN_TRY(spn_session_evaluate(session, tokens, n_tokens,
+                                 &(spn_wanted_rows){.first = first, .out = logits}, err));
     memcpy(session->logits, logits + (n_tokens - 1 - first) * network->n_vocab,
            network->n_vocab * sizeof *logits);
     session->has_logits = true;
@@ -286,59 +287,3 @@ bool spn_session_can_rewind(const spn_session *session, uint32_t n) {
 }
 
 void spn_session_cancel(spn_session *session) { atomic_store(&session->cancel, 1); }
-
-/* ---- embedding ---- */
-
-/* Not causal: every token sees every other, so all must be in one pass. */
-static spn_status grow_batch(spn_session *session, size_t n_tokens, spn_error *err) {
-    if (session->model->network->has_logits || n_tokens <= session->size.n_batch)
-        return SPN_STATUS_OK;
-    spn_session_size size = session->size;
-    size.n_batch = (uint32_t)n_tokens;
-    spn_pass_options options =
-        spn_session_pass_options(session->model, &size, session->options.n_threads);
-    int32_t *positions = spn_realloc_array(session->positions, n_tokens, sizeof *positions);
-    if (positions != NULL) session->positions = positions;
-    uint32_t *out_rows = spn_realloc_array(session->out_rows, n_tokens, sizeof *out_rows);
-    if (out_rows != NULL) session->out_rows = out_rows;
-    if (positions == NULL || out_rows == NULL) return SPN_NO_MEMORY(err, "a long text");
-    spn_pass *pass;
-    SPN_TRY(spn_pass_create(&pass, session->model->network, &options, err));
-    spn_pass_free(session->pass);
-    session->pass = pass;
-    if (session->options.profile) spn_pass_backend(pass)->profile = &session->profile;
-    session->size.n_batch = size.n_batch;
-    return SPN_STATUS_OK;
-}
-
-static void pool(spn_pooling_type pooling, const float *hidden, size_t n_tokens, size_t n_embd,
-                 float *out) {
-    if (pooling != SPN_POOLING_TYPE_MEAN) {
-        size_t row = pooling == SPN_POOLING_TYPE_CLS ? 0 : n_tokens - 1;
-        memcpy(out, hidden + row * n_embd, n_embd * sizeof *out);
-        return;
-    }
-    for (size_t e = 0; e < n_embd; e++) {
-        double sum = 0;
-        for (size_t t = 0; t < n_tokens; t++) sum += (double)hidden[t * n_embd + e];
-        out[e] = (float)(sum / (double)n_tokens);
-    }
-}
-
-spn_status spn_session_embed(spn_session *session, const int32_t *tokens, size_t n_tokens,
-                             spn_pooling_type pooling, float *out, spn_error *err) {
-    const spn_network *network = session->model->network;
-    SPN_TRY(check_tokens(session, tokens, n_tokens, err));
-    SPN_TRY(grow_batch(session, n_tokens, err));
-    if (pooling == SPN_POOLING_TYPE_DEFAULT)
-        pooling = network->pooling == SPN_POOLING_NONE ? SPN_POOLING_TYPE_LAST
-                                                       : (spn_pooling_type)network->pooling;
-    float *hidden = spn_alloc_array(n_tokens, network->n_embd * sizeof *hidden);
-    if (hidden == NULL) return SPN_NO_MEMORY(err, "the hidden states");
-    atomic_store(&session->cancel, 0);
-    session->n_cached = spn_kv_cache_rewind(session->kv, session->n_cached, 0);
-    spn_status status = evaluate(session, tokens, n_tokens, &(wanted_rows){0, hidden, true}, err);
-    if (status == SPN_STATUS_OK) pool(pooling, hidden, n_tokens, network->n_embd, out);
-    spn_free(hidden);
-    return status;
-}

@@ -54,6 +54,17 @@ static spn_status stream_once(spn_runtime *runtime, const spn_chat_options *opti
     return status;
 }
 
+static spn_status embed_once(spn_runtime *runtime, spn_error *err) {
+    const char *const texts[] = {"Once", "upon a time", "there was"};
+    spn_embedding_response responses[3] = {{0}};
+    spn_status status = spn_runtime_embed_batch(runtime, texts, 3, NULL, responses, err);
+    for (int i = 0; i < 3; i++) {
+        if (status != SPN_STATUS_OK && responses[i].embedding != NULL) abort(); /* untouched */
+        spn_embedding_response_clear(&responses[i]);
+    }
+    return status;
+}
+
 /* What the round's first failing call said; the text, which is the caller's. */
 static spn_status once(const char *path, char **text, spn_error *err) {
     spn_runtime *runtime = NULL;
@@ -64,6 +75,7 @@ static spn_status once(const char *path, char **text, spn_error *err) {
     if (status == SPN_STATUS_OK)
         status = spn_runtime_infer(runtime, "Once upon a time", &options, &response, err);
     if (status == SPN_STATUS_OK) status = stream_once(runtime, &options, err);
+    if (status == SPN_STATUS_OK) status = embed_once(runtime, err);
     if (status == SPN_STATUS_OK) status = spn_runtime_unload(runtime, err);
     *text = status == SPN_STATUS_OK ? strdup(response.content) : NULL;
     spn_chat_response_clear(&response);

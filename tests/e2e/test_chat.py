@@ -209,8 +209,33 @@ def test_embeddings_are_json_lines():
     assert all(abs(sum(x * x for x in v) - 1) < 1e-5 for v in vectors)
     code, piped, _ = spn("embed", STORIES, text="A cat.\nA dog.\n")
     assert piped == out
+    code, piped, _ = spn("embed", STORIES, "-", text="A cat.\r\nA dog.")
+    assert piped == out
     code, out, _ = spn("embed", BERT, "--tokens", "1,2,3", "--no-normalize", "--pooling", "mean")
     assert code == 0 and len(json.loads(out)) > 8
+    code, both, _ = spn("embed", BERT, "--tokens", "5,6", "--tokens", "1,2,3", "--no-normalize", "--pooling", "mean")
+    assert code == 0 and both.splitlines()[1] == out.strip()
+    code, _, err = spn("embed", BERT, "--tokens", "1,2,3", "A cat.")
+    assert code == 2 and "not both" in err
+
+
+def test_many_lines_are_embedded_in_pieces():
+    lines = ["%s %d" % ("the cat " * (i % 9), i) for i in range(1200)]
+    code, out, err = spn("embed", STORIES, text="\n".join(lines))
+    assert code == 0, err
+    vectors = out.splitlines()
+    assert len(vectors) == len(lines)
+    for i in (0, 511, 512, 777, 1199):
+        assert spn("embed", STORIES, lines[i])[1].strip() == vectors[i], i
+    lines[1100] = "x " * 600  # 512 tokens are the context; what came before is printed
+    code, out, err = spn("embed", STORIES, text="\n".join(lines))
+    assert code == 1 and "line 1101: " in err and "512" in err, err
+    assert out.splitlines() == vectors[:1024]
+    code, out, err = spn("embed", STORIES, "--truncate", text="\n".join(lines))
+    assert code == 0 and "line 1101 was cut to 512 tokens" in err, err
+    code, out, err = spn("embed", STORIES, text="a\nb\0c\n")
+    assert code == 1 and "line 2" in err and "NUL" in err, err
+    assert spn("embed", STORIES, text="")[:2] == (0, "")
 
 
 def test_templates_are_rendered():

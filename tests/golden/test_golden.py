@@ -11,7 +11,8 @@ COMMAND is spn-native; the rows of cases.py that the engine supports are checked
 - other types: `--exact` within F32's tolerance of the reference's logits for the weights written out as
   f32; and the fast path no further from `--exact`, in root mean square over all logits, than the
   reference's own logits are from those.
-- encoders: the pooled embedding within the tolerance, in root mean squares of its numbers.
+- encoders: the pooled embedding within the tolerance, in root mean squares of its numbers, alone and between
+  other texts.
 - every level of the processor, another number of threads, and tokens evaluated in other pieces give the
   same bits.
 """
@@ -103,8 +104,16 @@ def check_quantised(vec, rows, exact):
 
 
 def check_embedding(command, case, vec, model):
-    out = json.loads(call(command, "embed", model, "--tokens", ",".join(map(str, vec["tokens"])), "--no-normalize"))
-    want = vec["embedding"]
+    """The reference's tokens between others, in one pass and alone."""
+    want, tokens, lists = vec["embedding"], vec["tokens"], []
+    for text in (tokens[:3], tokens, tokens[::-1], tokens):
+        lists += ["--tokens", ",".join(map(str, text))]
+    options = ("embed", model, "--no-normalize")
+    together = call(command, *options, *lists).splitlines()
+    alone = call(command, *options, *lists[2:4])
+    if len(together) != 4 or together[1] != together[3] or alone != together[1] + b"\n":
+        raise Failure("embeddings in a batch are not those of the texts alone")
+    out = json.loads(alone)
     size = (sum(x * x for x in want) / len(want)) ** 0.5
     return [within("largest difference", largest_difference([out], {0: want}) / size, case.tolerance)]
 

@@ -3,8 +3,8 @@
  * For every model of tests/golden: the logits of a prompt in one piece on one thread are the
  * yardstick; they must come out again, equal in every bit, over any number of threads, any
  * splitting of the prompt, any state of the cache, every CPU level of this machine, from a saved
- * session, and in a batch with other texts. Splits are random; the seed is printed and may be given
- * as SPN_TEST_SEED.
+ * session, and in a batch with other texts; embeddings too. Splits are random; the seed is printed
+ * and may be given as SPN_TEST_SEED.
  */
 #include <dirent.h>
 #include <setjmp.h>
@@ -217,6 +217,42 @@ static void cpu_levels(const char *path, const subject *s) {
     }
 }
 
+enum { N_EMBEDDED = 24 };
+
+/* Texts that share a pass, each with the vector it has alone: a decoder's evaluated token by token
+ * then, through the session's cache. */
+static void embedded_together(const subject *s) {
+    spn_error err;
+    size_t n_embd = s->info->n_embd, n_tokens[N_EMBEDDED];
+    const int32_t *tokens[N_EMBEDDED];
+    spn_pooling_type pooling = (spn_pooling_type)(1 + random_below(3));
+    float *alone = malloc(N_EMBEDDED * n_embd * sizeof *alone);
+    float *batched = malloc(N_EMBEDDED * n_embd * sizeof *batched);
+    uint32_t n_batch = 1 + random_below(128);
+    spn_session *one = session_of(s, 1, 1, SPN_KV_TYPE_DEFAULT);
+    spn_session *many = session_of(s, 1 + random_below(3), n_batch, SPN_KV_TYPE_DEFAULT);
+    for (size_t i = 0; i < N_EMBEDDED; i++) {
+        size_t first = random_below(N_TOKENS);
+        tokens[i] = s->tokens + first;
+        n_tokens[i] = 1 + random_below((uint32_t)(i % 3 == 0 ? N_TOKENS - first : 8));
+        if (n_tokens[i] > N_TOKENS - first) n_tokens[i] = N_TOKENS - first;
+        check(spn_session_embed(one, tokens[i], n_tokens[i], pooling, alone + i * n_embd, &err),
+              &err);
+    }
+    for (int round = 0; round < 2; round++) { /* the second in memory that is no longer clean */
+        check(spn_session_embed_batch(many, tokens, n_tokens, N_EMBEDDED, pooling, batched, &err),
+              &err);
+        for (size_t i = 0; i < N_EMBEDDED; i++)
+            if (memcmp(alone + i * n_embd, batched + i * n_embd, n_embd * sizeof *alone) != 0)
+                fail_msg("pooling %d, batches of %u: text %zu, of %zu tokens, is not as alone",
+                         (int)pooling, n_batch, i, n_tokens[i]);
+    }
+    spn_session_free(one);
+    spn_session_free(many);
+    free(alone);
+    free(batched);
+}
+
 /* An encoder sees the whole text at once: threads and levels are all that may change. */
 static void encoder(const char *path, const subject *s) {
     spn_error err;
@@ -252,6 +288,7 @@ static void same_answer(void **state) {
     s.info = spn_model_describe(s.model);
     s.row = s.info->n_vocab;
     for (int i = 0; i < N_TOKENS; i++) s.tokens[i] = (int32_t)random_below(s.info->n_vocab);
+    embedded_together(&s);
     if (s.info->is_encoder) {
         encoder(path, &s);
         spn_model_close(s.model);
