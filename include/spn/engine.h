@@ -190,14 +190,17 @@ typedef bool (*spn_progress_fn)(size_t n_done, size_t n_total, void *user);
 /* Zero means default for every field; NULL means all defaults. */
 typedef struct spn_session_options {
     uint32_t n_ctx;     /* most tokens the session can hold; 0: the model's n_ctx_train, or what of
-                           it half of the available memory can cache */
+                           it can be cached in half of the memory that the weights leave */
     uint32_t n_threads; /* 0: the processors this process may use */
     uint32_t n_batch;   /* most tokens a pass; 0: 512 */
     spn_kv_type type_k;
     spn_kv_type type_v;
     spn_progress_fn progress;
     void *progress_user;
-    bool profile; /* measure where the time goes: spn_session_profile */
+    bool profile;           /* measure where the time goes: spn_session_profile */
+    bool skip_memory_check; /* go on where the estimate says INSUFFICIENT_MEMORY: weights that do
+                               not fit are then read from the disk again and again, and a cache that
+                               does not fit may end the process once it fills */
 } spn_session_options;
 
 typedef struct spn_session spn_session; /* one thread at a time */
@@ -303,16 +306,21 @@ SPN_API spn_status spn_session_load(spn_session *session, const char *path, spn_
 /* The tokens in the cache, [*n_tokens]; valid until the next call on the session. */
 SPN_API const int32_t *spn_session_tokens(const spn_session *session, size_t *n_tokens);
 
-/* What running a file takes, from its real tensors and shapes. */
+/* What running a file takes in bytes of memory, from its real tensors and shapes. */
 typedef struct spn_memory_need {
-    uint64_t weights; /* mapped from the file: shared with the page cache */
-    uint64_t kv;      /* the KV cache, full */
-    uint64_t scratch;
-    uint64_t total;
-    uint32_t n_ctx; /* the context that `kv` is for */
+    uint64_t weights;   /* pages of the file that get read: shared with other processes and with the
+                           page cache. Of the table of embeddings, what a text of n_ctx tokens may
+                           look up */
+    uint64_t kv;        /* the KV cache, full: it is committed as it fills */
+    uint64_t scratch;   /* room to work: activations, logits, the vocabulary */
+    uint64_t process;   /* what this process takes already; 0: not known */
+    uint64_t total;     /* the sum of the above */
+    uint64_t available; /* of the machine or the control group now, as spn_ram_info says */
+    uint32_t n_ctx;     /* the context that `kv` is for */
 } spn_memory_need;
 
-/* Reads metadata only. Errors as spn_model_open's. */
+/* Reads metadata only, and allocates nothing that stays. Errors: as spn_model_open, and
+ * INVALID_ARGUMENT (options that make no sense), IO (no memory information). */
 SPN_API spn_status spn_estimate_memory(const char *path, const spn_session_options *options,
                                        spn_memory_need *out, spn_error *err);
 
@@ -406,8 +414,8 @@ typedef struct spn_scheduler spn_scheduler;
 typedef struct spn_scheduler_options {
     uint32_t n_sequences; /* most texts side by side; 0: 8 */
     uint32_t n_waiting;   /* most requests that wait for a place; 0: 256 */
-    uint32_t n_ctx;       /* of each text; 0: as much as all of them can cache in half of the
-                             available memory, at most the model's n_ctx_train */
+    uint32_t n_ctx;       /* of each text; 0: as much as all of them can cache in half of the memory
+                             that the weights leave, at most the model's n_ctx_train */
     uint32_t n_threads;   /* as in spn_session_options */
     uint32_t n_batch;
     spn_kv_type type_k;

@@ -95,9 +95,10 @@ SPN_API void spn_chat_response_clear(spn_chat_response *response);
 SPN_API spn_status spn_runtime_create(spn_runtime **out, spn_error *err);
 SPN_API void spn_runtime_free(spn_runtime *runtime); /* unloads; NULL is fine */
 
-/* Loads the GGUF file at `path`. Errors: ALREADY_LOADED (unload first), INVALID_CONFIG (the draft
- * model has another vocabulary), and all of spn_model_open and spn_session_create; nothing is
- * loaded then. */
+/* Loads the GGUF file at `path`. What it will take is compared with what is available before any
+ * weight is read. Errors: ALREADY_LOADED (unload first), INVALID_CONFIG (the draft model has
+ * another vocabulary), INSUFFICIENT_MEMORY (all numbers, and what would fit), BUSY, and all of
+ * spn_model_open and spn_session_create; nothing is loaded then. */
 SPN_API spn_status spn_runtime_load(spn_runtime *runtime, const char *path,
                                     const spn_load_config *config, spn_error *err);
 /* The same for any reference to a model that is in the store (storage.h; it is not fetched).
@@ -115,6 +116,12 @@ SPN_API const spn_model *spn_runtime_model(const spn_runtime *runtime);
 /* What of the load configuration could not be met, in a sentence; "" when all was met or nothing is
  * loaded. Lives until unload. */
 SPN_API const char *spn_runtime_note(const spn_runtime *runtime);
+/* What spn_runtime_load will take: with draft model and all conversations. Reads metadata only.
+ * NULL: the default configuration. Errors: as spn_estimate_memory. */
+SPN_API spn_status spn_runtime_estimate(const char *path, const spn_load_config *config,
+                                        spn_memory_need *out, spn_error *err);
+/* The same for the loaded model, as it was when it was loaded. False when nothing is loaded. */
+SPN_API bool spn_runtime_memory(const spn_runtime *runtime, spn_memory_need *out);
 /* False when nothing is loaded. */
 SPN_API bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out);
 

@@ -143,6 +143,7 @@ typedef struct spn_cli_engine {
     const char *draft;
     int lookahead; /* 1 + spn_lookahead_mode; 0: default */
     bool exact;
+    bool skip_memory_check;
 } spn_cli_engine;
 
 #define SPN_CLI_CPU_LEVELS "ref|avx2|avx512|neon|dotprod|i8mm"
@@ -164,6 +165,11 @@ typedef struct spn_cli_engine {
     }
 #define SPN_CLI_BATCH_OPTION(engine) \
     { "--batch", "-b", SPN_OPT_U32, "N", &(engine).n_batch, "most tokens a pass (default 512)" }
+#define SPN_CLI_MEMORY_OPTION(engine)                                                 \
+    {                                                                                 \
+        "--skip-memory-check", NULL, SPN_OPT_FLAG, NULL, &(engine).skip_memory_check, \
+            "load a model also where it does not fit: it may be very slow, or killed" \
+    }
 #define SPN_CLI_GPU_OPTION(engine)                                        \
     {                                                                     \
         "--gpu-layers", NULL, SPN_OPT_I32, "N", &(engine).n_gpu_layers,   \
@@ -192,6 +198,8 @@ void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config);
 spn_lookahead_mode spn_cli_lookahead(const spn_cli_engine *engine);
 /* What of the configuration could not be met, to standard error. */
 void spn_cli_print_note(const spn_runtime *runtime);
+/* "5.2 GiB of 22.9 GiB available: weights 4.7 GiB, ..."; returns `out`. */
+const char *spn_cli_memory(const spn_memory_need *need, char out[200]);
 /* Token ids from text, with blanks or commas between them. False: the error is printed. Free with
  * free(). */
 bool spn_cli_tokens(const char *text, int32_t **tokens, size_t *n_tokens);

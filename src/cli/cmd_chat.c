@@ -258,14 +258,15 @@ static void do_stats(chat *c, const char *arg) {
     const spn_chat_response *r = &c->last;
     const spn_model_info *info = spn_runtime_model_info(c->runtime);
     spn_session_info session = {0};
-    char kv[16], file[16];
+    spn_memory_need need = {0};
+    char memory[200], file[16];
     (void)arg;
     c->shows_stats = !c->shows_stats;
     spn_runtime_session_info(c->runtime, &session);
-    printf("model %s %s, %s; loaded in %.2f s; %u threads, %s; cache %s when full\n",
-           info->architecture, info->quantization, spn_cli_bytes(info->file_bytes, file), c->load_s,
-           session.n_threads, spn_cpu_level_name(session.cpu_level),
-           spn_cli_bytes(session.kv_bytes, kv));
+    spn_runtime_memory(c->runtime, &need);
+    printf("model %s %s, %s; loaded in %.2f s; %u threads, %s\nmemory %s\n", info->architecture,
+           info->quantization, spn_cli_bytes(info->file_bytes, file), c->load_s, session.n_threads,
+           spn_cpu_level_name(session.cpu_level), spn_cli_memory(&need, memory));
     if (r->n_ctx > 0)
         printf("last answer: prompt %u tokens, %u of them cached, %.2f s; %u tokens in %.2f s; "
                "context %u of %u; seed %llu\n",
@@ -433,6 +434,7 @@ int spn_cmd_chat(int argc, char **argv) {
         SPN_CLI_THREADS_OPTION(engine),
         SPN_CLI_CPU_OPTION(engine),
         SPN_CLI_GPU_OPTION(engine),
+        SPN_CLI_MEMORY_OPTION(engine),
     };
     const spn_cli_page page = {
         .name = "chat",

@@ -53,15 +53,11 @@ static void print_tensors(const spn_inspection *in) {
 }
 
 static void print_need(const run_need *need) {
-    const spn_memory_need *m = &need->memory;
-    char a[16], b[16], c[16], d[16];
-    if (need->err.status != SPN_STATUS_OK) {
+    char text[200];
+    if (need->err.status != SPN_STATUS_OK)
         printf("memory to run    unknown: %s\n", need->err.text);
-        return;
-    }
-    printf("memory to run    %s: weights %s (mapped), cache %s for %u tokens, scratch %s\n",
-           spn_cli_bytes(m->total, a), spn_cli_bytes(m->weights, b), spn_cli_bytes(m->kv, c),
-           m->n_ctx, spn_cli_bytes(m->scratch, d));
+    else
+        printf("memory to run    %s\n", spn_cli_memory(&need->memory, text));
 }
 
 static int print_text(const spn_inspection *in, const char *path, const run_need *need, bool all) {
@@ -115,9 +111,11 @@ static json_t *need_json(const run_need *need) {
     if (need->err.status != SPN_STATUS_OK)
         return json_pack("{s:s, s:s}", "error", spn_status_name(need->err.status), "message",
                          need->err.text);
-    return json_pack("{s:I, s:I, s:I, s:I, s:i}", "total_bytes", (json_int_t)m->total,
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i}", "total_bytes", (json_int_t)m->total,
                      "weights_bytes", (json_int_t)m->weights, "kv_bytes", (json_int_t)m->kv,
-                     "scratch_bytes", (json_int_t)m->scratch, "n_ctx", (int)m->n_ctx);
+                     "scratch_bytes", (json_int_t)m->scratch, "process_bytes",
+                     (json_int_t)m->process, "available_bytes", (json_int_t)m->available, "n_ctx",
+                     (int)m->n_ctx);
 }
 
 static int print_json(const spn_inspection *in, const char *path, const run_need *need) {
@@ -140,7 +138,7 @@ static int inspect(const char *model, const inspect_options *opt) {
     if (!spn_cli_model_path(model, path, sizeof path)) return SPN_EXIT_FAILED;
     if (spn_inspect(&in, path, &err) != SPN_STATUS_OK) return spn_cli_error(&err);
     spn_cli_load_config(&opt->engine, &config);
-    spn_estimate_memory(path, &config.session, &need.memory, &need.err);
+    spn_runtime_estimate(path, &config, &need.memory, &need.err);
     int code = opt->json ? print_json(in, path, &need) : print_text(in, path, &need, opt->all);
     spn_inspection_free(in);
     return code;
@@ -153,6 +151,8 @@ int spn_cmd_inspect(int argc, char **argv) {
         {"--all", "-a", SPN_OPT_FLAG, NULL, &opt.all, "do not cut long values to one line"},
         SPN_CLI_CTX_OPTION(opt.engine),
         SPN_CLI_KV_OPTION(opt.engine),
+        SPN_CLI_BATCH_OPTION(opt.engine),
+        SPN_CLI_THREADS_OPTION(opt.engine),
     };
     const spn_cli_page page = {
         .name = "inspect",

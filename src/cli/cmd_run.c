@@ -19,6 +19,7 @@ typedef struct run_options {
     bool raw;
     bool ignore_end;
     bool pull;
+    bool verbose;
     int stats;
 } run_options;
 
@@ -51,28 +52,29 @@ static double generation_rate(const spn_chat_response *r) {
     return rate((double)r->n_completion_tokens - 1, r->generation_s);
 }
 
-static void print_stats_text(const run_state *state, const spn_chat_response *r,
-                             const spn_session_info *info) {
+static void print_stats_text(const run_state *state, const spn_chat_response *r) {
+    spn_memory_need need = {0};
     char memory[16];
     uint32_t n_prompt = r->n_prompt_tokens - r->n_cached_tokens;
-    uint64_t n_bytes =
-        spn_runtime_model_info(state->runtime)->file_bytes + info->kv_bytes + info->scratch_bytes;
     bool dim = spn_term_has_colour(stderr);
+    spn_runtime_memory(state->runtime, &need);
     fprintf(stderr,
             "%sload %.2f s; prompt %u tokens, %.1f tok/s; generated %u tokens, %.1f tok/s; "
             "context %u of %u; memory %s; seed %llu; end: %s%s\n",
             dim ? "\033[2m" : "", state->load_s, r->n_prompt_tokens, rate(n_prompt, r->prompt_s),
             r->n_completion_tokens, generation_rate(r), r->n_prompt_tokens + r->n_completion_tokens,
-            r->n_ctx, spn_cli_bytes(n_bytes, memory), (unsigned long long)r->seed,
+            r->n_ctx, spn_cli_bytes(need.total, memory), (unsigned long long)r->seed,
             spn_finish_reason_name(r->finish_reason), dim ? "\033[0m" : "");
 }
 
 static void print_stats_json(const run_state *state, const spn_chat_response *r,
                              const spn_session_info *info) {
     uint32_t n_prompt = r->n_prompt_tokens - r->n_cached_tokens;
+    spn_memory_need need = {0};
+    spn_runtime_memory(state->runtime, &need);
     json_t *stats = json_pack(
         "{s:f, s:i, s:i, s:f, s:f, s:i, s:i, s:i, s:f, s:f, s:i, s:i, s:s, s:I, s:s, s:i, s:I, "
-        "s:I, s:I}",
+        "s:I, s:I, s:I, s:I, s:I}",
         "load_s", state->load_s, "prompt_tokens", (int)r->n_prompt_tokens, "cached_tokens",
         (int)r->n_cached_tokens, "prompt_s", r->prompt_s, "prompt_tok_s",
         rate(n_prompt, r->prompt_s), "completion_tokens", (int)r->n_completion_tokens,
@@ -81,8 +83,9 @@ static void print_stats_json(const run_state *state, const spn_chat_response *r,
         (int)(r->n_prompt_tokens + r->n_completion_tokens), "n_ctx", (int)r->n_ctx, "finish_reason",
         spn_finish_reason_name(r->finish_reason), "seed", (json_int_t)r->seed, "cpu_level",
         spn_cpu_level_name(info->cpu_level), "threads", (int)info->n_threads, "weights_bytes",
-        (json_int_t)spn_runtime_model_info(state->runtime)->file_bytes, "kv_bytes",
-        (json_int_t)info->kv_bytes, "scratch_bytes", (json_int_t)info->scratch_bytes);
+        (json_int_t)need.weights, "kv_bytes", (json_int_t)need.kv, "scratch_bytes",
+        (json_int_t)need.scratch, "process_bytes", (json_int_t)need.process, "memory_bytes",
+        (json_int_t)need.total, "available_bytes", (json_int_t)need.available);
     if (stats == NULL) return;
     json_dumpf(stats, stderr, JSON_COMPACT | JSON_REAL_PRECISION(9));
     fputc('\n', stderr);
@@ -93,7 +96,16 @@ static void print_stats(const run_state *state, const spn_chat_response *respons
     spn_session_info info = {0};
     spn_runtime_session_info(state->runtime, &info);
     if (kind == STATS_JSON) print_stats_json(state, response, &info);
-    if (kind == STATS_TEXT) print_stats_text(state, response, &info);
+    if (kind == STATS_TEXT) print_stats_text(state, response);
+}
+
+static void print_memory(const run_state *state) {
+    spn_memory_need need = {0};
+    char text[200];
+    bool dim = spn_term_has_colour(stderr);
+    spn_runtime_memory(state->runtime, &need);
+    fprintf(stderr, "%smemory %s%s\n", dim ? "\033[2m" : "", spn_cli_memory(&need, text),
+            dim ? "\033[0m" : "");
 }
 
 /* ---- the session's file ---- */
@@ -167,6 +179,9 @@ static int load(run_state *state, const run_options *opt, const char *path, cons
         return spn_cli_error(&err);
     state->load_s = spn_term_seconds() - start;
     spn_cli_print_note(state->runtime);
+    /* Nothing but metadata is read yet: whoever waits long knows what for. */
+    if (opt->verbose || (opt->stats == STATS_TEXT && spn_term_is_terminal(stderr)))
+        print_memory(state);
     return SPN_EXIT_OK;
 }
 
@@ -237,6 +252,9 @@ int spn_cmd_run(int argc, char **argv) {
         SPN_CLI_THREADS_OPTION(opt.engine),
         SPN_CLI_CPU_OPTION(opt.engine),
         SPN_CLI_GPU_OPTION(opt.engine),
+        SPN_CLI_MEMORY_OPTION(opt.engine),
+        {"--verbose", "-v", SPN_OPT_FLAG, NULL, &opt.verbose,
+         "tell what memory it takes also where the standard error is no terminal"},
         {"--stats", NULL, SPN_OPT_CHOICE, "text|json|none", &opt.stats,
          "statistics on the standard error (default text)"},
     };

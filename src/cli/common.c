@@ -39,14 +39,15 @@ static const char *hint(spn_status status) {
     case SPN_STATUS_CONTEXT_FULL:
         return "shorten the prompt or raise --ctx";
     case SPN_STATUS_INSUFFICIENT_MEMORY:
-        return "try a smaller --ctx, --kv q8_0 or a smaller model";
+        return "--ctx and --kv make it smaller, --skip-memory-check tries it all the same";
     default:
         return NULL;
     }
 }
 
 int spn_cli_error(const spn_error *err) {
-    const char *todo = strchr(err->text, ';') == NULL ? hint(err->status) : NULL;
+    bool says_it = strchr(err->text, ';') != NULL && err->status != SPN_STATUS_INSUFFICIENT_MEMORY;
+    const char *todo = says_it ? NULL : hint(err->status);
     fprintf(stderr, "spn-native: %s%s%s\n",
             err->text[0] ? err->text : spn_status_message(err->status), todo ? "; " : "",
             todo ? todo : "");

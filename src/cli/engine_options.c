@@ -18,6 +18,7 @@ void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config) 
     config->session.n_ctx = engine->n_ctx;
     config->session.n_threads = engine->n_threads;
     config->session.n_batch = engine->n_batch;
+    config->session.skip_memory_check = engine->skip_memory_check;
     config->session.type_k = config->session.type_v = (spn_kv_type)engine->kv;
 }
 
@@ -30,6 +31,17 @@ spn_lookahead_mode spn_cli_lookahead(const spn_cli_engine *engine) {
 void spn_cli_print_note(const spn_runtime *runtime) {
     const char *note = spn_runtime_note(runtime);
     if (note[0] != '\0') fprintf(stderr, "spn-native: %s\n", note);
+}
+
+const char *spn_cli_memory(const spn_memory_need *need, char out[200]) {
+    char a[16], b[16], c[16], d[16], e[16], f[16];
+    snprintf(out, 200,
+             "%s of %s available: weights %s (mapped), cache %s for %u tokens, scratch %s, the "
+             "program %s",
+             spn_cli_bytes(need->total, a), spn_cli_bytes(need->available, b),
+             spn_cli_bytes(need->weights, c), spn_cli_bytes(need->kv, d), need->n_ctx,
+             spn_cli_bytes(need->scratch, e), spn_cli_bytes(need->process, f));
+    return out;
 }
 
 static const char *skip_blanks(const char *at) { return at + strspn(at, " \t\r\n"); }

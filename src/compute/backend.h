@@ -421,6 +421,8 @@ struct spn_backend {
 
 /* Errors: DEVICE (the level is not there), NO_MEMORY, PROCESS. */
 spn_status spn_backend_create_cpu(spn_backend **out, const spn_backend_need *need, spn_error *err);
+/* The scratch_bytes that it will have; 0 without the level. */
+size_t spn_backend_cpu_scratch(const spn_backend_need *need);
 
 /* "embed", "norm", ... */
 const char *spn_op_name(spn_op_kind kind);

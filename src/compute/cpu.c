@@ -250,6 +250,21 @@ static size_t scratch_layout(const cpu_backend *cpu, cpu_scratch *out, uint8_t *
     return total;
 }
 
+static void set_need(cpu_backend *cpu, const spn_kernels *kernels, const spn_backend_need *need) {
+    cpu->kernels = kernels;
+    cpu->need = *need;
+    cpu->tile_floats = spn_max_size(need->n_rows_max, CPU_MANY_TOKENS) * CPU_TASK_ROWS;
+}
+
+size_t spn_backend_cpu_scratch(const spn_backend_need *need) {
+    const spn_kernels *kernels = spn_kernels_get(need->cpu_level);
+    cpu_backend cpu = {0};
+    if (kernels == NULL) return 0;
+    set_need(&cpu, kernels, need);
+    return scratch_layout(&cpu, NULL, NULL) *
+           (need->n_threads ? need->n_threads : spn_cpu_usable());
+}
+
 static spn_status scratch_create(cpu_backend *cpu, spn_error *err) {
     uint32_t n_threads = spn_pool_n_threads(cpu->pool);
     size_t one = scratch_layout(cpu, NULL, NULL), total;
@@ -274,9 +289,7 @@ spn_status spn_backend_create_cpu(spn_backend **out, const spn_backend_need *nee
     cpu_backend *cpu = spn_alloc_zeroed(1, sizeof *cpu);
     if (cpu == NULL) return SPN_NO_MEMORY(err, "the CPU backend");
     spn_status status = SPN_STATUS_OK;
-    cpu->kernels = kernels;
-    cpu->need = *need;
-    cpu->tile_floats = spn_max_size(need->n_rows_max, CPU_MANY_TOKENS) * CPU_TASK_ROWS;
+    set_need(cpu, kernels, need);
     cpu->base = (spn_backend){.name = "cpu",
                               .free = cpu_free,
                               .buffer_create = buffer_create,

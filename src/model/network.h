@@ -205,6 +205,8 @@ struct spn_network {
     const float *per_layer_norm;
     spn_layer *layers; /* [n_layer] */
     uint64_t n_params, weight_bytes_per_token, n_prompt_params;
+    uint64_t table_bytes;  /* of tensors of which each token reads a row, and no more */
+    uint64_t unread_bytes; /* of tensors that no pass reads */
 };
 
 /* Errors: FORMAT (a key is missing or makes no sense), UNSUPPORTED_ARCHITECTURE, LOAD (a tensor is

@@ -127,10 +127,38 @@ static void lay_out(spn_pass *pass) {
     pass->out_in = take_acts(pass, n_out, network->n_embd);
 }
 
+static size_t longest_row(const spn_network *network, const row_widths *widths) {
+    size_t k = network->n_embd;
+    widen(&k, widths->qkv);
+    widen(&k, widths->attn);
+    widen(&k, widths->ffn);
+    widen(&k, widths->q_rank);
+    widen(&k, widths->q_latent);
+    widen(&k, widths->attn_latent);
+    widen(&k, expert_width(network));
+    widen(&k, network->n_expert);
+    widen(&k, (size_t)network->n_per_layer * network->n_layer);
+    return k;
+}
+
+static spn_backend_need backend_need(const spn_network *network, const spn_pass_options *options) {
+    row_widths widths = widths_of(network);
+    size_t n_rows = spn_max_size(options->n_batch, options->n_out);
+    return (spn_backend_need){
+        .n_rows_max = n_rows * spn_max_size(network->n_expert_used, 1),
+        .k_max = longest_row(network, &widths),
+        .head_max = spn_max_size(widths.head, 64),
+        .exact = options->exact,
+        .n_threads = options->n_threads,
+        .cpu_level = options->cpu_level,
+    };
+}
+
 uint64_t spn_pass_estimate(const spn_network *network, const spn_pass_options *options) {
     spn_pass pass = {.network = network, .options = *options};
+    spn_backend_need need = backend_need(network, options);
     lay_out(&pass);
-    return pass.used;
+    return pass.used + spn_backend_cpu_scratch(&need);
 }
 
 /* ---- life ---- */
@@ -154,31 +182,8 @@ static spn_status create_routes(spn_pass *pass, spn_error *err) {
     return ok ? SPN_STATUS_OK : SPN_NO_MEMORY(err, "the experts' routes");
 }
 
-static size_t longest_row(const spn_network *network, const row_widths *widths) {
-    size_t k = network->n_embd;
-    widen(&k, widths->qkv);
-    widen(&k, widths->attn);
-    widen(&k, widths->ffn);
-    widen(&k, widths->q_rank);
-    widen(&k, widths->q_latent);
-    widen(&k, widths->attn_latent);
-    widen(&k, expert_width(network));
-    widen(&k, network->n_expert);
-    widen(&k, (size_t)network->n_per_layer * network->n_layer);
-    return k;
-}
-
 static spn_status create_backend(spn_pass *pass, spn_error *err) {
-    row_widths widths = widths_of(pass->network);
-    spn_backend_need need = {
-        .n_rows_max = spn_max_size(pass->options.n_batch, pass->options.n_out),
-        .k_max = longest_row(pass->network, &widths),
-        .head_max = spn_max_size(widths.head, 64),
-        .exact = pass->options.exact,
-        .n_threads = pass->options.n_threads,
-        .cpu_level = pass->options.cpu_level,
-    };
-    need.n_rows_max *= spn_max_size(pass->network->n_expert_used, 1);
+    spn_backend_need need = backend_need(pass->network, &pass->options);
     return spn_backend_create_cpu(&pass->backend, &need, err);
 }
 

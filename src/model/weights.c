@@ -511,8 +511,10 @@ static void count_weights(spn_loader *loader) {
         const spn_gguf_tensor *tensor = spn_gguf_tensor_at(loader->gguf, i);
         uint64_t n = tensor->ne[0] * tensor->ne[1] * tensor->ne[2] * tensor->ne[3];
         network->n_params += n;
+        if (!loader->used[i]) network->unread_bytes += tensor->n_bytes;
         if (!loader->used[i]) continue;
         bool table = is_table(network, tensor);
+        if (table) network->table_bytes += tensor->n_bytes;
         network->weight_bytes_per_token +=
             table ? spn_type_row_bytes(tensor->type, (size_t)tensor->ne[0])
                   : used_part(network, tensor, tensor->n_bytes);

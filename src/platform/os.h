@@ -77,6 +77,8 @@ void spn_event_clear(spn_event *event);
 
 /* ---- processor ---- */
 
+/* Bytes of memory that this process occupies now; 0: the system does not tell. */
+uint64_t spn_process_memory(void);
 uint32_t spn_cpu_usable(void); /* as spn_cpu_info.n_usable, cheap enough to call often */
 /* A hint to the processor inside a spin loop. */
 static inline void spn_cpu_relax(void) {

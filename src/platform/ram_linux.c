@@ -1,8 +1,11 @@
 /* ram_linux.c - memory on Linux: /proc/meminfo and the control groups.
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "platform/machine.h"
+#include "platform/os.h"
 
 typedef struct ram_walk {
     uint64_t limit;     /* the lowest of all groups */
@@ -13,8 +16,19 @@ static void lower(uint64_t *to, uint64_t value) {
     if (value < *to) *to = value;
 }
 
-/* Of what a group uses, the pages of files that nobody has touched of late go first and at once
- * when memory is asked for, so they count as free. */
+static uint64_t file_pages(const char *stat, bool is_v2) {
+    static const char *const keys[][2] = {{"total_inactive_file", "total_active_file"},
+                                          {"inactive_file", "active_file"}};
+    uint64_t sum = 0, n;
+    for (size_t i = 0; i < 2; i++)
+        if (spn_linux_number(stat, keys[is_v2][i], &n))
+            sum += n < UINT64_MAX / 4 ? n : UINT64_MAX / 4;
+    return sum;
+}
+
+/* Of what a group uses, the pages of files go when memory is asked for, as MemAvailable counts them
+ * for the machine. The active ones too: a model that was read twice stands there, and would
+ * otherwise be in its own way when it is loaded again. */
 static void visit_memory(const char *folder, bool is_v2, void *user) {
     ram_walk *walk = user;
     uint64_t limit = UINT64_MAX, value, used = 0, reclaimable = 0;
@@ -26,7 +40,7 @@ static void visit_memory(const char *folder, bool is_v2, void *user) {
     spn_linux_number_file(folder, is_v2 ? "memory.current" : "memory.usage_in_bytes", &used);
     char stat[8192];
     if (spn_linux_read(stat, sizeof stat, folder, "memory.stat"))
-        spn_linux_number(stat, is_v2 ? "inactive_file" : "total_inactive_file", &reclaimable);
+        reclaimable = file_pages(stat, is_v2);
     used = reclaimable < used ? used - reclaimable : 0;
     lower(&walk->limit, limit);
     lower(&walk->available, used < limit ? limit - used : 0);
@@ -65,6 +79,14 @@ spn_status spn_linux_ram(const char *root, spn_ram_info *out, spn_error *err) {
     lower(&info.available, info.total);
     *out = info;
     return SPN_STATUS_OK;
+}
+
+/* The second number is that of resident pages. */
+uint64_t spn_process_memory(void) {
+    char statm[256];
+    if (!spn_linux_read(statm, sizeof statm, "/proc/self", "statm")) return 0;
+    const char *resident = strchr(statm, ' ');
+    return resident != NULL ? strtoull(resident, NULL, 10) * spn_page_bytes() : 0;
 }
 
 spn_status spn_detect_ram(spn_ram_info *out, spn_error *err) { return spn_linux_ram("", out, err); }

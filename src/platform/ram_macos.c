@@ -8,6 +8,7 @@
 #include <sys/sysctl.h>
 
 #include "platform/machine.h"
+#include "platform/os.h"
 
 /* Free pages, those not used of late, and those that their owners marked as purgeable: what the
  * system hands out before it compresses or swaps. Speculative pages are within the free ones. */
@@ -23,6 +24,13 @@ static bool available_bytes(uint64_t *out) {
     uint64_t n_pages = (uint64_t)vm.free_count + vm.inactive_count + vm.purgeable_count;
     *out = n_pages * page;
     return true;
+}
+
+uint64_t spn_process_memory(void) {
+    mach_task_basic_info_data_t info = {0};
+    mach_msg_type_number_t n = MACH_TASK_BASIC_INFO_COUNT;
+    kern_return_t done = task_info(mach_task_self(), MACH_TASK_BASIC_INFO, (task_info_t)&info, &n);
+    return done == KERN_SUCCESS ? info.resident_size : 0;
 }
 
 spn_status spn_detect_ram(spn_ram_info *out, spn_error *err) {

@@ -5,6 +5,7 @@
 #include <psapi.h>
 
 #include "platform/machine.h"
+#include "platform/os.h"
 
 /* JOBOBJECT_MEMORY_USAGE_INFORMATION of newer headers, by its number so that older ones serve. */
 enum { JOB_MEMORY_USAGE = 28 };
@@ -41,6 +42,12 @@ static void apply_job(spn_ram_info *info) {
     if ((flags & JOB_OBJECT_LIMIT_JOB_MEMORY) != 0) apply(info, job.JobMemoryLimit, job_use());
     if ((flags & JOB_OBJECT_LIMIT_PROCESS_MEMORY) != 0)
         apply(info, job.ProcessMemoryLimit, own_use());
+}
+
+uint64_t spn_process_memory(void) {
+    PROCESS_MEMORY_COUNTERS counters = {.cb = sizeof counters};
+    if (!K32GetProcessMemoryInfo(GetCurrentProcess(), &counters, sizeof counters)) return 0;
+    return counters.WorkingSetSize;
 }
 
 spn_status spn_detect_ram(spn_ram_info *out, spn_error *err) {

@@ -187,8 +187,8 @@ static spn_status make_room(spn_executor *executor, const char *reference, uint6
 static spn_status measure(const char *path, const spn_load_config *config, uint64_t *n_bytes,
                           spn_error *err) {
     spn_memory_need need;
-    SPN_TRY(spn_estimate_memory(path, &config->session, &need, err));
-    *n_bytes = need.total;
+    SPN_TRY(spn_runtime_estimate(path, config, &need, err));
+    *n_bytes = need.total - need.process;
     return SPN_STATUS_OK;
 }
 

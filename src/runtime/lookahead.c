@@ -12,7 +12,7 @@
 #include "platform/os.h"
 
 enum {
-    MOST_GUESSES = 15,
+    MOST_GUESSES = SPN_LOOKAHEAD_MOST - 1,
     FIRST_GUESSES = 4,
     LEAST_MATCH = 3,       /* tokens that must agree before the text is trusted to repeat itself */
     SEARCH_TOKENS = 65536, /* how far back */

@@ -15,6 +15,8 @@
 #include "base/base.h"
 #include "spn/engine.h"
 
+#define SPN_LOOKAHEAD_MOST 16 /* rows of logits that it holds */
+
 /* Whether the session can drop its last n tokens without starting afresh. */
 bool spn_session_can_rewind(const spn_session *session, uint32_t n);
 

@@ -23,9 +23,13 @@ typedef struct spn_session_size {
     spn_type type_k, type_v;
     uint64_t kv_bytes, scratch_bytes;
 } spn_session_size;
-/* Errors: INVALID_ARGUMENT (a number or type that makes no sense), IO (no memory information). */
+/* `n_texts`: how many caches of that size will stand side by side. Errors: INVALID_ARGUMENT (a
+ * number or type that makes no sense), IO (no memory information). */
 spn_status spn_session_measure(const spn_model *model, const spn_session_options *options,
-                               spn_session_size *out, spn_error *err);
+                               uint32_t n_texts, spn_session_size *out, spn_error *err);
+/* Whether so many caches of that size and one pass fit beside all that runs. Errors:
+ * INSUFFICIENT_MEMORY, IO. */
+spn_status spn_session_check_memory(const spn_session_size *size, uint32_t n_texts, spn_error *err);
 
 /* What a pass of that size wants of the model; n_out is n_batch. */
 spn_pass_options spn_session_pass_options(const spn_model *model, const spn_session_size *size,

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/model.h"
+#include "platform/os.h"
 #include "runtime/runtime_internal.h"
 
 const char *spn_finish_reason_name(spn_finish_reason reason) {
@@ -94,20 +94,52 @@ static bool on_progress(size_t n_done, size_t n_total, void *user) {
     return runtime->progress == NULL || runtime->progress(n_done, n_total, runtime->progress_user);
 }
 
-/* The draft model sees the same text, so it gets the same context. */
-static spn_status load_draft(spn_runtime *runtime, const spn_load_config *config, uint32_t n_ctx,
-                             spn_error *err) {
+static spn_status open_draft(spn_runtime *runtime, const spn_load_config *config, spn_error *err) {
     if (config->draft_path == NULL) return SPN_STATUS_OK;
-    spn_session_options options = {.n_ctx = n_ctx, .n_threads = config->session.n_threads};
     SPN_TRY(spn_model_open(&runtime->draft_model, config->draft_path, &config->model, err));
     uint32_t n_draft = spn_model_describe(runtime->draft_model)->n_vocab;
     uint32_t n_vocab = spn_model_describe(runtime->model)->n_vocab;
-    if (n_draft != n_vocab)
-        return SPN_FAIL(err, INVALID_CONFIG,
-                        "the draft model %s has %u tokens and the model %u: they must share one "
-                        "vocabulary",
-                        config->draft_path, n_draft, n_vocab);
+    if (n_draft == n_vocab) return SPN_STATUS_OK;
+    return SPN_FAIL(err, INVALID_CONFIG,
+                    "the draft model %s has %u tokens and the model %u: they must share one "
+                    "vocabulary",
+                    config->draft_path, n_draft, n_vocab);
+}
+
+/* The draft model sees the same text, so it gets the same context. */
+static spn_session_options draft_options(const spn_runtime *runtime) {
+    const spn_session_options *own = &runtime->session_options;
+    return (spn_session_options){.n_ctx = own->n_ctx,
+                                 .n_threads = own->n_threads,
+                                 .skip_memory_check = own->skip_memory_check};
+}
+
+static spn_status create_draft_session(spn_runtime *runtime, spn_error *err) {
+    spn_session_options options = draft_options(runtime);
+    if (runtime->draft_model == NULL) return SPN_STATUS_OK;
     return spn_session_create(&runtime->draft_session, runtime->draft_model, &options, err);
+}
+
+/* Before anything is read: what all of it will take. The context is settled here, so that all
+ * conversations get the same. */
+static spn_status plan_memory(spn_runtime *runtime, const char *path, uint64_t process,
+                              spn_error *err) {
+    spn_session_options *options = &runtime->session_options;
+    spn_memory_need *need = &runtime->memory;
+    spn_session_size size, draft_size;
+    uint32_t n_texts = runtime->n_conversations;
+    SPN_TRY(spn_session_measure(runtime->model, options, n_texts, &size, err));
+    *need = (spn_memory_need){.n_ctx = size.n_ctx};
+    options->n_ctx = size.n_ctx;
+    spn_memory_add(runtime->model, &size, n_texts, need);
+    if (runtime->draft_model != NULL) {
+        spn_session_options draft = draft_options(runtime);
+        SPN_TRY(spn_session_measure(runtime->draft_model, &draft, 1, &draft_size, err));
+        spn_memory_add(runtime->draft_model, &draft_size, 1, need);
+    }
+    SPN_TRY(spn_memory_finish(need, process, err));
+    if (options->skip_memory_check) return SPN_STATUS_OK;
+    return spn_memory_check(runtime->model, path, &size, n_texts, need, err);
 }
 
 /* There is no GPU backend yet; whoever asks for one hears so, and why. */
@@ -127,6 +159,8 @@ static spn_status load(spn_runtime *runtime, const char *path, const spn_load_co
     if (config->n_conversations > SPN_MAX_CONVERSATIONS)
         return SPN_FAIL(err, INVALID_ARGUMENT, "%u conversations are too many: at most %d",
                         config->n_conversations, SPN_MAX_CONVERSATIONS);
+    runtime->n_conversations = config->n_conversations > 0 ? config->n_conversations : 1;
+    uint64_t process = spn_process_memory();
     SPN_TRY(spn_model_open(&runtime->model, path, &config->model, err));
     runtime->tokenizer = spn_model_tokenizer(runtime->model);
     if (runtime->tokenizer == NULL)
@@ -138,13 +172,12 @@ static spn_status load(spn_runtime *runtime, const char *path, const spn_load_co
     runtime->session_options = config->session;
     runtime->session_options.progress = on_progress;
     runtime->session_options.progress_user = runtime;
-    runtime->n_conversations = config->n_conversations > 0 ? config->n_conversations : 1;
+    SPN_TRY(open_draft(runtime, config, err));
+    SPN_TRY(plan_memory(runtime, path, process, err));
     SPN_TRY(spn_conversations_add(runtime, err));
     atomic_store(&runtime->session, runtime->sessions[0]);
     note_devices(runtime, config->n_gpu_layers);
-    spn_session_info info;
-    spn_session_describe(runtime->sessions[0], &info);
-    return load_draft(runtime, config, info.n_ctx, err);
+    return create_draft_session(runtime, err);
 }
 
 spn_status spn_runtime_load(spn_runtime *runtime, const char *path, const spn_load_config *config,
@@ -186,6 +219,12 @@ const char *spn_runtime_note(const spn_runtime *runtime) { return runtime->note;
 bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out) {
     if (runtime->model == NULL) return false;
     spn_session_describe(atomic_load(&runtime->session), out);
+    return true;
+}
+
+bool spn_runtime_memory(const spn_runtime *runtime, spn_memory_need *out) {
+    if (runtime->model == NULL) return false;
+    *out = runtime->memory;
     return true;
 }
 

@@ -2,13 +2,15 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * runtime.c owns life and loading, prompt.c turns messages into tokens, generate.c turns tokens
- * into text, stream.c does that on a thread, embed.c turns text into vectors. */
+ * into text, stream.c does that on a thread, embed.c turns text into vectors; memory.c says what it
+ * takes. */
 #ifndef SPN_RUNTIME_INTERNAL_H
 #define SPN_RUNTIME_INTERNAL_H
 
 #include <stdatomic.h>
 
 #include "base/base.h"
+#include "runtime/model.h"
 #include "spn/runtime.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
@@ -29,6 +31,7 @@ struct spn_runtime {
     spn_chat_template *chat_template; /* NULL: the model has none */
     spn_progress_fn progress;         /* the caller's own, or NULL */
     void *progress_user;
+    spn_memory_need memory;
     char note[320];    /* what of the configuration could not be met; "" */
     int32_t *breakers; /* [n_breakers] of DRY, made when first needed */
     size_t n_breakers;
@@ -40,6 +43,17 @@ struct spn_runtime {
  * `wants_model` also MODEL_NOT_LOADED. */
 spn_status spn_runtime_take(spn_runtime *runtime, bool wants_model, spn_error *err);
 void spn_runtime_release(spn_runtime *runtime);
+
+/* ---- memory.c ---- */
+
+/* Adds what a model with `n_texts` sessions takes. */
+void spn_memory_add(const spn_model *model, const spn_session_size *size, uint32_t n_texts,
+                    spn_memory_need *need);
+/* The sum, what is available, and what the process has taken before. Errors: IO. */
+spn_status spn_memory_finish(spn_memory_need *need, uint64_t process, spn_error *err);
+/* Errors: INSUFFICIENT_MEMORY, with all numbers and what would fit. */
+spn_status spn_memory_check(const spn_model *model, const char *path, const spn_session_size *size,
+                            uint32_t n_texts, const spn_memory_need *need, spn_error *err);
 
 /* ---- conversations.c ---- */
 

@@ -204,23 +204,16 @@ void spn_scheduler_describe(spn_scheduler *scheduler, spn_scheduler_info *out) {
 
 /* ---- life ---- */
 
-/* Without n_ctx: what all places together can cache in half of the available memory. */
 static spn_status measure(spn_scheduler *scheduler, spn_error *err) {
     const spn_scheduler_options *options = &scheduler->options;
-    spn_session_options one = {.n_ctx = options->n_ctx,
-                               .n_batch = options->n_batch,
-                               .type_k = options->type_k,
-                               .type_v = options->type_v};
-    SPN_TRY(spn_session_measure(scheduler->model, &one, &scheduler->size, err));
-    if (options->n_ctx != 0) return SPN_STATUS_OK;
-    spn_ram_info ram;
-    SPN_TRY(spn_detect_ram(&ram, err));
-    uint64_t each = ram.available / 2 / options->n_sequences;
-    while (scheduler->size.kv_bytes > each && scheduler->size.n_ctx > 512) {
-        one.n_ctx = scheduler->size.n_ctx / 2;
-        SPN_TRY(spn_session_measure(scheduler->model, &one, &scheduler->size, err));
-    }
-    return SPN_STATUS_OK;
+    const spn_session_options one = {.n_ctx = options->n_ctx,
+                                     .n_threads = options->n_threads,
+                                     .n_batch = options->n_batch,
+                                     .type_k = options->type_k,
+                                     .type_v = options->type_v};
+    SPN_TRY(
+        spn_session_measure(scheduler->model, &one, options->n_sequences, &scheduler->size, err));
+    return spn_session_check_memory(&scheduler->size, options->n_sequences, err);
 }
 
 static spn_status create_places(spn_scheduler *scheduler, spn_error *err) {

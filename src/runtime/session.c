@@ -5,102 +5,8 @@
  * most n_batch rows; the contract of kernels.h makes the cut invisible in the result. */
 #include <string.h>
 
-#include "platform/os.h"
 #include "runtime/lookahead.h"
 #include "runtime/session.h"
-
-#define DEFAULT_BATCH 512
-#define MAX_CTX (1u << 30)
-
-/* ---- sizes ---- */
-
-/* An encoder's keys and values are read once, in the pass that made them: rounding them saves
- * nothing that lasts. */
-static spn_status kv_type_of(const spn_model *model, spn_kv_type type, spn_type *out,
-                             spn_error *err) {
-    static const spn_type types[] = {SPN_TYPE_F16,  SPN_TYPE_F32,  SPN_TYPE_F16,
-                                     SPN_TYPE_BF16, SPN_TYPE_Q8_0, SPN_TYPE_Q4_0};
-    if ((unsigned)type >= SPN_COUNT(types))
-        return SPN_FAIL(err, INVALID_ARGUMENT, "KV cache type %d is not known", (int)type);
-    *out = types[type];
-    if (type == SPN_KV_TYPE_DEFAULT && !model->network->has_logits) *out = SPN_TYPE_F32;
-    return SPN_STATUS_OK;
-}
-
-spn_pass_options spn_session_pass_options(const spn_model *model, const spn_session_size *size,
-                                          uint32_t n_threads) {
-    return (spn_pass_options){.n_batch = size->n_batch,
-                              .n_out = size->n_batch,
-                              .n_ctx = size->n_ctx,
-                              .exact = model->options.exact,
-                              .n_threads = n_threads,
-                              .cpu_level = model->options.cpu_level};
-}
-
-/* The largest context up to the model's own whose cache takes half of the available memory. */
-static spn_status default_context(const spn_model *model, spn_session_size *size, spn_error *err) {
-    spn_ram_info ram;
-    SPN_TRY(spn_detect_ram(&ram, err));
-    size->n_ctx = model->network->n_ctx_train;
-    while (size->n_ctx > 512 && spn_kv_cache_bytes(model->network, size->n_ctx, size->n_batch,
-                                                   size->type_k, size->type_v) > ram.available / 2)
-        size->n_ctx = (size->n_ctx / 2 + 255) / 256 * 256;
-    return SPN_STATUS_OK;
-}
-
-spn_status spn_session_measure(const spn_model *model, const spn_session_options *options,
-                               spn_session_size *out, spn_error *err) {
-    spn_session_size size = {.n_ctx = options->n_ctx, .n_batch = options->n_batch};
-    SPN_TRY(kv_type_of(model, options->type_k, &size.type_k, err));
-    SPN_TRY(kv_type_of(model, options->type_v, &size.type_v, err));
-    SPN_TRY(spn_kv_cache_check_types(model->network, size.type_k, size.type_v, err));
-    if (size.n_ctx > MAX_CTX)
-        return SPN_FAIL(err, INVALID_ARGUMENT, "a context of %u tokens is too long: at most %u",
-                        size.n_ctx, MAX_CTX);
-    if (size.n_batch == 0) size.n_batch = DEFAULT_BATCH;
-    if (size.n_batch > 65536)
-        return SPN_FAIL(err, INVALID_ARGUMENT, "a batch of %u tokens is too large: at most 65536",
-                        size.n_batch);
-    if (size.n_ctx == 0) SPN_TRY(default_context(model, &size, err));
-    if (size.n_batch > size.n_ctx) size.n_batch = size.n_ctx;
-    size.kv_bytes =
-        spn_kv_cache_bytes(model->network, size.n_ctx, size.n_batch, size.type_k, size.type_v);
-    spn_pass_options pass = spn_session_pass_options(model, &size, 1);
-    size.scratch_bytes = spn_pass_estimate(model->network, &pass);
-    *out = size;
-    return SPN_STATUS_OK;
-}
-
-static spn_status check_memory(const spn_session_size *size, spn_error *err) {
-    spn_ram_info ram;
-    SPN_TRY(spn_detect_ram(&ram, err));
-    if (size->kv_bytes <= ram.available && size->scratch_bytes <= ram.available - size->kv_bytes)
-        return SPN_STATUS_OK;
-    return SPN_FAIL(err, INSUFFICIENT_MEMORY,
-                    "a context of %u tokens needs %llu MiB for the KV cache and %llu MiB to work "
-                    "in; %llu MiB are available: use a smaller context or a smaller KV cache type",
-                    size->n_ctx, (unsigned long long)(size->kv_bytes >> 20),
-                    (unsigned long long)(size->scratch_bytes >> 20),
-                    (unsigned long long)(ram.available >> 20));
-}
-
-spn_status spn_estimate_memory(const char *path, const spn_session_options *options,
-                               spn_memory_need *out, spn_error *err) {
-    static const spn_session_options defaults;
-    spn_model *model;
-    spn_session_size size;
-    SPN_TRY(spn_model_open(&model, path, NULL, err));
-    spn_status status = spn_session_measure(model, options ? options : &defaults, &size, err);
-    if (status == SPN_STATUS_OK) {
-        *out = (spn_memory_need){.weights = model->info.file_bytes,
-                                 .kv = size.kv_bytes,
-                                 .scratch = size.scratch_bytes,
-                                 .n_ctx = size.n_ctx};
-        out->total = out->weights + out->kv + out->scratch;
-    }
-    spn_model_close(model);
-    return status;
-}
 
 /* ---- life ---- */
 
@@ -109,7 +15,7 @@ static spn_status create_parts(spn_session *session, spn_error *err) {
     const spn_session_size *size = &session->size;
     spn_pass_options pass =
         spn_session_pass_options(session->model, size, session->options.n_threads);
-    SPN_TRY(check_memory(size, err));
+    if (!session->options.skip_memory_check) SPN_TRY(spn_session_check_memory(size, 1, err));
     SPN_TRY(spn_kv_cache_create(&session->kv, network, size->n_ctx, size->n_batch, size->type_k,
                                 size->type_v, err));
     SPN_TRY(spn_pass_create(&session->pass, network, &pass, err));
@@ -135,7 +41,7 @@ spn_status spn_session_create(spn_session **out, const spn_model *model,
     session->model = model;
     if (options != NULL) session->options = *options;
     atomic_init(&session->cancel, 0);
-    SPN_TRY_GOTO(spn_session_measure(model, &session->options, &session->size, err));
+    SPN_TRY_GOTO(spn_session_measure(model, &session->options, 1, &session->size, err));
     SPN_TRY_GOTO(create_parts(session, err));
     *out = session;
     return SPN_STATUS_OK;

@@ -8,6 +8,7 @@ Every function named test_... is a test; each gets the command `spn` and raises 
 import array
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -188,6 +189,20 @@ def test_inspect():
         true(word in done.out, "inspect does not show " + word)
     info = json.loads(spn("inspect", GOLDEN, "--json").out)
     true(isinstance(info, dict) and len(info) > 3, info)
+
+
+def test_memory_is_told_before_loading():
+    need = json.loads(spn("inspect", STORIES, "--json", "--ctx", "256", "--kv", "f32").out)["memory"]
+    parts = [need[k] for k in ("weights_bytes", "kv_bytes", "scratch_bytes", "process_bytes")]
+    equal(need["total_bytes"], sum(parts), "the sum")
+    done = spn("run", STORIES, "x", "-n", "1", "--ctx", "256", "--kv", "f32", "--stats", "json")
+    stats = json.loads(done.err)
+    for mine, its in (("weights_bytes",) * 2, ("kv_bytes",) * 2, ("scratch_bytes",) * 2):
+        equal(stats[mine], need[its], mine)
+    done = spn("run", STORIES, "x", "-n", "1", "--ctx", "256", "-v")
+    true(re.match(r"memory [0-9.]+ MiB of [0-9.]+ [GM]iB available: weights 1.0 MiB", done.err), done.err)
+    ctx = str(need["available_bytes"] // (need["kv_bytes"] // 256) * 2)
+    fails(spn("run", STORIES, "x", "-n", "1", "--ctx", ctx, "--kv", "f32"), 1, "are available")
 
 
 def test_bench_json():

@@ -49,9 +49,10 @@ static const char *running(spn_executor *executor) {
 }
 
 static uint64_t need(const char *path) {
+    const spn_session_options options = {.n_threads = 1};
     spn_memory_need memory;
-    assert_int_equal(spn_estimate_memory(path, NULL, &memory, NULL), SPN_STATUS_OK);
-    return memory.total;
+    assert_int_equal(spn_estimate_memory(path, &options, &memory, NULL), SPN_STATUS_OK);
+    return memory.total - memory.process;
 }
 
 static void models_are_loaded_on_demand(void **state) {

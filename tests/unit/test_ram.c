@@ -79,12 +79,13 @@ static void v2_limits_count(void **state) {
     temp_write_text("sys/fs/cgroup/app/memory.high", "max\n");
     temp_write_text("sys/fs/cgroup/app/memory.current", "3221225472\n");
     temp_write_text("sys/fs/cgroup/app/memory.stat", "anon 1\nfile 2147483648\n"
-                                                     "inactive_anon 5\ninactive_file 1073741824\n");
+                                                     "inactive_anon 5\ninactive_file 805306368\n"
+                                                     "active_anon 7\nactive_file 268435456\n");
     spn_ram_info ram = detect();
     assert_int_equal(ram.cgroup_limit, 4 * GIB);
     assert_int_equal(ram.total, 4 * GIB);
     assert_int_equal(ram.host_total, 16 * GIB);
-    /* 3 GiB in use, 1 GiB of it is old page cache. */
+    /* 3 GiB in use, 1 GiB of it is page cache. */
     assert_int_equal(ram.available, 2 * GIB);
 }
 
@@ -126,7 +127,8 @@ static void v1_limits_count(void **state) {
     temp_write_text("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "3221225472\n");
     temp_write_text("sys/fs/cgroup/memory/job/memory.usage_in_bytes", "2147483648\n");
     temp_write_text("sys/fs/cgroup/memory/job/memory.stat",
-                    "inactive_file 7\ntotal_cache 9\ntotal_inactive_file 536870912\n");
+                    "inactive_file 7\ntotal_cache 9\ntotal_inactive_file 402653184\n"
+                    "active_file 7\ntotal_active_file 134217728\n");
     temp_write_text("sys/fs/cgroup/memory/job/step/memory.limit_in_bytes", "9223372036854771712\n");
     temp_write_text("sys/fs/cgroup/memory/job/step/memory.usage_in_bytes", "1048576\n");
     spn_ram_info ram = detect();

@@ -84,6 +84,69 @@ static void a_second_turn_reads_only_what_is_new(void **state) {
     spn_runtime_free(runtime);
 }
 
+/* Twice what there is, from the estimate for one context: caches grow with it. */
+static uint32_t too_large_a_context(void) {
+    spn_memory_need need;
+    spn_session_options options = {.n_ctx = 8192};
+    assert_int_equal(spn_estimate_memory(MODEL, &options, &need, NULL), SPN_STATUS_OK);
+    return (uint32_t)(2 * need.available / (need.kv / 8192));
+}
+
+static void what_does_not_fit_is_refused_with_numbers(void **state) {
+    (void)state;
+    spn_load_config config = {.session = {.n_ctx = too_large_a_context(), .n_threads = 1}};
+    spn_runtime *runtime = NULL;
+    spn_memory_need need = {0};
+    spn_error err = {0};
+    uint32_t n_ctx = 0;
+    assert_int_equal(spn_runtime_create(&runtime, &err), SPN_STATUS_OK);
+    assert_int_equal(spn_runtime_load(runtime, MODEL, &config, &err),
+                     SPN_STATUS_INSUFFICIENT_MEMORY);
+    assert_false(spn_runtime_is_loaded(runtime));
+    assert_false(spn_runtime_memory(runtime, &need));
+    assert_non_null(strstr(err.text, "are available"));
+    const char *advice = strstr(err.text, "a context of at most");
+    assert_non_null(advice);
+    /* What the advice says does fit; so it must for four conversations, by itself. */
+    assert_int_equal(sscanf(advice, "a context of at most %u tokens", &n_ctx), 1);
+    config.session.n_ctx = n_ctx / 2;
+    assert_int_equal(spn_runtime_load(runtime, MODEL, &config, &err), SPN_STATUS_OK);
+    assert_true(spn_runtime_memory(runtime, &need));
+    assert_true(need.total == need.weights + need.kv + need.scratch + need.process);
+    assert_int_equal(need.n_ctx, n_ctx / 2);
+    assert_int_equal(spn_runtime_unload(runtime, &err), SPN_STATUS_OK);
+    config.session.n_ctx = n_ctx;
+    config.n_conversations = 4;
+    assert_int_equal(spn_runtime_load(runtime, MODEL, &config, &err),
+                     SPN_STATUS_INSUFFICIENT_MEMORY);
+    spn_runtime_free(runtime);
+}
+
+static void the_memory_check_can_be_skipped(void **state) {
+    (void)state;
+    spn_load_config config = {
+        .session = {.n_ctx = too_large_a_context(), .n_threads = 1, .skip_memory_check = true}};
+    spn_runtime *runtime = load(&config);
+    spn_chat_response response = infer(runtime, "", &greedy);
+    assert_memory_equal(response.content, BEGINNING, strlen(BEGINNING));
+    spn_chat_response_clear(&response);
+    spn_runtime_free(runtime);
+}
+
+static void conversations_and_drafts_count(void **state) {
+    (void)state;
+    spn_memory_need one, three, draft;
+    spn_load_config config = {.n_conversations = 3};
+    assert_int_equal(spn_runtime_estimate(MODEL, NULL, &one, NULL), SPN_STATUS_OK);
+    assert_int_equal(spn_runtime_estimate(MODEL, &config, &three, NULL), SPN_STATUS_OK);
+    assert_int_equal(three.kv, 3 * one.kv);
+    assert_int_equal(three.weights, one.weights);
+    config = (spn_load_config){.draft_path = MODEL};
+    assert_int_equal(spn_runtime_estimate(MODEL, &config, &draft, NULL), SPN_STATUS_OK);
+    assert_int_equal(draft.kv, 2 * one.kv);
+    assert_int_equal(draft.weights, 2 * one.weights);
+}
+
 static uint32_t cached(spn_runtime *runtime, const char *prompt) {
     spn_chat_options options = greedy;
     options.max_tokens = 3;
@@ -318,6 +381,9 @@ int main(void) {
         cmocka_unit_test(greedy_text_is_the_authors),
         cmocka_unit_test(prompts_are_continued),
         cmocka_unit_test(a_second_turn_reads_only_what_is_new),
+        cmocka_unit_test(what_does_not_fit_is_refused_with_numbers),
+        cmocka_unit_test(the_memory_check_can_be_skipped),
+        cmocka_unit_test(conversations_and_drafts_count),
         cmocka_unit_test(conversations_are_kept_apart),
         cmocka_unit_test(stop_sequences_end_the_text),
         cmocka_unit_test(cancelling_keeps_what_came),
