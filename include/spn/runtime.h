@@ -61,11 +61,21 @@ typedef enum spn_lookahead_mode {
 /* Zero means default for every field; NULL means all defaults. */
 typedef struct spn_chat_options {
     spn_sampler_options sampler;
-    uint32_t max_tokens;     /* most tokens to generate; 0: as many as the context holds */
+    uint32_t max_tokens; /* most tokens to generate; 0: as many as the context holds, and no more
+                            than 512 that only repeat one phrase over and over (at least 4 times;
+                            not with ignore_end) */
     const char *const *stop; /* texts that end the generation; not part of the answer */
     size_t n_stop;
     bool raw;        /* prompt only: taken as it is, without the chat template */
     bool ignore_end; /* go on past end-of-text tokens, which give no text */
+
+    /* When the context is full, go on without the older half of what stands behind the first n_keep
+     * tokens, instead of ending with LENGTH. What stays is read again, so the text goes on as if it
+     * had been the prompt. The model no longer knows what was dropped: n_dropped_tokens tells. A
+     * prompt that does not fit is an error in any case. */
+    bool context_shift;
+    uint32_t n_keep; /* at most half of the context (INVALID_ARGUMENT); 0: the prompt, at most a
+                        quarter of the context */
     spn_lookahead_mode lookahead;
     spn_text_fn on_text; /* NULL: no streaming */
     void *on_text_user;
@@ -81,8 +91,11 @@ typedef struct spn_chat_response {
     uint32_t n_prompt_tokens;
     uint32_t n_cached_tokens; /* of the prompt, found in the cache */
     uint32_t n_completion_tokens;
-    uint32_t n_guessed_tokens; /* evaluated ahead, see spn_lookahead_mode */
-    uint32_t n_came_tokens;    /* of them, those that the sampler then drew */
+    uint32_t n_guessed_tokens;  /* evaluated ahead, see spn_lookahead_mode */
+    uint32_t n_came_tokens;     /* of them, those that the sampler then drew */
+    uint32_t n_dropped_tokens;  /* of prompt and answer, by context_shift */
+    uint32_t n_repeated_tokens; /* the last ones of the answer that only repeat one phrase over and
+                                   over, at least 4 times; 0: it did not end so */
     uint32_t n_ctx;
     double prompt_s;     /* seconds spent on the prompt */
     double generation_s; /* seconds spent on the tokens after the first */

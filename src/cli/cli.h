@@ -266,6 +266,27 @@ typedef struct spn_cli_sampling {
 bool spn_cli_sampler_options(const char *command, const spn_cli_sampling *sampling,
                              spn_sampler_options *options);
 
+/* What a full context means. */
+typedef struct spn_cli_shift {
+    bool on;
+    uint32_t n_keep;
+} spn_cli_shift;
+#define SPN_CLI_SHIFT_OPTIONS(shift)                                                            \
+    {"--context-shift",                                                                         \
+     NULL,                                                                                      \
+     SPN_OPT_FLAG,                                                                              \
+     NULL,                                                                                      \
+     &(shift).on,                                                                               \
+     "when the context is full, drop older tokens and go on; told in the statistics (default: " \
+     "the answer ends there)"},                                                                 \
+    {                                                                                           \
+        "--shift-keep", NULL, SPN_OPT_U32, "N", &(shift).n_keep,                                \
+            "with --context-shift: first tokens that stay (default: the prompt, at most a "     \
+            "quarter of the context)"                                                           \
+    }
+/* Says so on the standard error where an answer ended in a loop. */
+void spn_cli_print_repetition(const spn_chat_response *response);
+
 /* A line on the terminal while a long prompt is read; silent for the first second and where the
  * standard error is no terminal. Zero-initialise; the first call starts the clock. */
 typedef struct spn_cli_progress {

@@ -15,6 +15,7 @@ typedef struct chat {
     json_t *messages;
     spn_cli_sampling sampling;
     uint32_t max_tokens;
+    spn_cli_shift shift;
     spn_lookahead_mode lookahead;
     bool has_thinking, thinking; /* the template's variable enable_thinking, when set */
     bool shows_stats;
@@ -81,11 +82,14 @@ static bool on_text(const char *text, size_t n_bytes, void *user) {
 
 static void print_stats(const chat *c) {
     const spn_chat_response *r = &c->last;
-    uint32_t used = r->n_prompt_tokens + r->n_completion_tokens;
+    uint32_t used = r->n_prompt_tokens + r->n_completion_tokens - r->n_dropped_tokens;
+    char dropped[48] = "";
     bool dim = spn_term_has_colour(stderr);
-    fprintf(stderr, "%s[%.1f tok/s, context %u of %u%s]%s\n", dim ? "\033[2m" : "",
+    if (r->n_dropped_tokens > 0)
+        snprintf(dropped, sizeof dropped, ", %u older tokens dropped", r->n_dropped_tokens);
+    fprintf(stderr, "%s[%.1f tok/s, context %u of %u%s%s]%s\n", dim ? "\033[2m" : "",
             r->generation_s > 0 ? (r->n_completion_tokens - 1) / r->generation_s : 0, used,
-            r->n_ctx,
+            r->n_ctx, dropped,
             r->finish_reason == SPN_FINISH_REASON_STOP     ? ""
             : r->finish_reason == SPN_FINISH_REASON_LENGTH ? ", cut: no more tokens allowed"
                                                            : ", stopped",
@@ -94,6 +98,8 @@ static void print_stats(const chat *c) {
 
 static spn_status generate(chat *c, spn_chat_response *response, spn_error *err) {
     spn_chat_options options = {.max_tokens = c->max_tokens,
+                                .context_shift = c->shift.on,
+                                .n_keep = c->shift.n_keep,
                                 .lookahead = c->lookahead,
                                 .on_text = on_text,
                                 .on_text_user = c};
@@ -112,13 +118,28 @@ static spn_status generate(chat *c, spn_chat_response *response, spn_error *err)
     return status;
 }
 
+/* With --context-shift, a conversation that no longer fits loses its oldest question and answer.
+ * False: only the last question, and perhaps the system message, is left. */
+static bool drop_oldest(chat *c) {
+    size_t first = strcmp(role_of(c, 0), "system") == 0, n = first + 1;
+    while (n < json_array_size(c->messages) && strcmp(role_of(c, n), "user") != 0) n++;
+    if (n >= json_array_size(c->messages)) return false;
+    for (size_t i = first; i < n; i++) json_array_remove(c->messages, first);
+    fprintf(stderr, "spn-native: the context is full: the oldest %zu messages were dropped\n",
+            n - first);
+    return true;
+}
+
 /* Answers the last message. An answer that failed leaves the conversation as it was before that
  * message. */
 static void answer(chat *c) {
     spn_chat_response response = {0};
     spn_error err = {0};
     c->last_char = '\n';
-    if (generate(c, &response, &err) != SPN_STATUS_OK) {
+    spn_status status = generate(c, &response, &err);
+    while (status == SPN_STATUS_CONTEXT_FULL && c->shift.on && drop_oldest(c))
+        status = generate(c, &response, &err);
+    if (status != SPN_STATUS_OK) {
         spn_cli_error(&err);
         remove_last(c);
         return;
@@ -130,6 +151,7 @@ static void answer(chat *c) {
     c->last.content = NULL;
     spn_chat_response_clear(&response);
     if (c->shows_stats) print_stats(c);
+    spn_cli_print_repetition(&c->last);
 }
 
 static void ask(chat *c, const char *text) {
@@ -271,8 +293,8 @@ static void do_stats(chat *c, const char *arg) {
         printf("last answer: prompt %u tokens, %u of them cached, %.2f s; %u tokens in %.2f s; "
                "context %u of %u; seed %llu\n",
                r->n_prompt_tokens, r->n_cached_tokens, r->prompt_s, r->n_completion_tokens,
-               r->generation_s, r->n_prompt_tokens + r->n_completion_tokens, r->n_ctx,
-               (unsigned long long)r->seed);
+               r->generation_s, r->n_prompt_tokens + r->n_completion_tokens - r->n_dropped_tokens,
+               r->n_ctx, (unsigned long long)r->seed);
     printf("The line after each answer is %s.\n", c->shows_stats ? "on" : "off");
 }
 
@@ -424,7 +446,9 @@ int spn_cmd_chat(int argc, char **argv) {
         {"--template", NULL, SPN_OPT_TEXT, "FILE", &template_path,
          "use this chat template instead of the model's own"},
         {"--max-tokens", "-n", SPN_OPT_U32, "N", &c.max_tokens,
-         "most tokens of an answer (default: as many as the context holds)"},
+         "most tokens of an answer (default: as many as the context holds, but an answer that only "
+         "repeats one phrase ends)"},
+        SPN_CLI_SHIFT_OPTIONS(c.shift),
         SPN_CLI_PULL_OPTION(c.may_pull),
         SPN_CLI_LOOKAHEAD_OPTIONS(engine),
         SPN_CLI_SAMPLING_OPTIONS(c.sampling),

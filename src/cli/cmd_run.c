@@ -14,6 +14,7 @@ typedef struct run_options {
     spn_cli_sampling sampling;
     spn_texts stop;
     uint32_t max_tokens;
+    spn_cli_shift shift;
     const char *system;
     const char *session; /* file */
     bool raw;
@@ -52,18 +53,25 @@ static double generation_rate(const spn_chat_response *r) {
     return rate((double)r->n_completion_tokens - 1, r->generation_s);
 }
 
+static uint32_t context_used(const spn_chat_response *r) {
+    return r->n_prompt_tokens + r->n_completion_tokens - r->n_dropped_tokens;
+}
+
 static void print_stats_text(const run_state *state, const spn_chat_response *r) {
     spn_memory_need need = {0};
     char memory[16];
     uint32_t n_prompt = r->n_prompt_tokens - r->n_cached_tokens;
+    char dropped[48] = "";
     bool dim = spn_term_has_colour(stderr);
     spn_runtime_memory(state->runtime, &need);
+    if (r->n_dropped_tokens > 0)
+        snprintf(dropped, sizeof dropped, " (%u older tokens dropped)", r->n_dropped_tokens);
     fprintf(stderr,
             "%sload %.2f s; prompt %u tokens, %.1f tok/s; generated %u tokens, %.1f tok/s; "
-            "context %u of %u; memory %s; seed %llu; end: %s%s\n",
+            "context %u of %u%s; memory %s; seed %llu; end: %s%s\n",
             dim ? "\033[2m" : "", state->load_s, r->n_prompt_tokens, rate(n_prompt, r->prompt_s),
-            r->n_completion_tokens, generation_rate(r), r->n_prompt_tokens + r->n_completion_tokens,
-            r->n_ctx, spn_cli_bytes(need.total, memory), (unsigned long long)r->seed,
+            r->n_completion_tokens, generation_rate(r), context_used(r), r->n_ctx, dropped,
+            spn_cli_bytes(need.total, memory), (unsigned long long)r->seed,
             spn_finish_reason_name(r->finish_reason), dim ? "\033[0m" : "");
 }
 
@@ -73,14 +81,16 @@ static void print_stats_json(const run_state *state, const spn_chat_response *r,
     spn_memory_need need = {0};
     spn_runtime_memory(state->runtime, &need);
     json_t *stats = json_pack(
-        "{s:f, s:i, s:i, s:f, s:f, s:i, s:i, s:i, s:f, s:f, s:i, s:i, s:s, s:I, s:s, s:i, s:I, "
+        "{s:f, s:i, s:i, s:f, s:f, s:i, s:i, s:i, s:f, s:f, s:i, s:i, s:i, s:i, s:s, s:I, s:s, "
+        "s:i, s:I, "
         "s:I, s:I, s:I, s:I, s:I}",
         "load_s", state->load_s, "prompt_tokens", (int)r->n_prompt_tokens, "cached_tokens",
         (int)r->n_cached_tokens, "prompt_s", r->prompt_s, "prompt_tok_s",
         rate(n_prompt, r->prompt_s), "completion_tokens", (int)r->n_completion_tokens,
         "guessed_tokens", (int)r->n_guessed_tokens, "came_tokens", (int)r->n_came_tokens,
         "generation_s", r->generation_s, "gen_tok_s", generation_rate(r), "context_used",
-        (int)(r->n_prompt_tokens + r->n_completion_tokens), "n_ctx", (int)r->n_ctx, "finish_reason",
+        (int)context_used(r), "dropped_tokens", (int)r->n_dropped_tokens, "repeated_tokens",
+        (int)r->n_repeated_tokens, "n_ctx", (int)r->n_ctx, "finish_reason",
         spn_finish_reason_name(r->finish_reason), "seed", (json_int_t)r->seed, "cpu_level",
         spn_cpu_level_name(info->cpu_level), "threads", (int)info->n_threads, "weights_bytes",
         (json_int_t)need.weights, "kv_bytes", (json_int_t)need.kv, "scratch_bytes",
@@ -142,6 +152,8 @@ static int answer(run_state *state, const run_options *opt, const char *prompt) 
     spn_chat_response response = {0};
     spn_chat_options options = {
         .max_tokens = opt->max_tokens,
+        .context_shift = opt->shift.on,
+        .n_keep = opt->shift.n_keep,
         .stop = opt->stop.items,
         .n_stop = opt->stop.n,
         .raw = opt->raw,
@@ -162,6 +174,7 @@ static int answer(run_state *state, const run_options *opt, const char *prompt) 
     if (state->last != '\n' && state->last != '\0' && spn_term_is_terminal(stdout)) puts("");
     fflush(stdout);
     print_stats(state, &response, opt->stats);
+    if (opt->stats == STATS_TEXT) spn_cli_print_repetition(&response);
     spn_chat_response_clear(&response);
     return state->write_failed ? spn_cli_fail("cannot write the output") : SPN_EXIT_OK;
 }
@@ -232,7 +245,9 @@ int spn_cmd_run(int argc, char **argv) {
     run_options opt = {.sampling = SPN_CLI_SAMPLING, .stats = STATS_TEXT};
     const spn_opt options[] = {
         {"--max-tokens", "-n", SPN_OPT_U32, "N", &opt.max_tokens,
-         "most tokens to generate (default: as many as the context holds)"},
+         "most tokens to generate (default: as many as the context holds, but an answer that only "
+         "repeats one phrase ends)"},
+        SPN_CLI_SHIFT_OPTIONS(opt.shift),
         {"--system", NULL, SPN_OPT_TEXT, "TEXT", &opt.system, "a system message before the prompt"},
         {"--session", NULL, SPN_OPT_TEXT, "FILE", &opt.session,
          "keep what was read in a file: a later prompt that begins like this one's text goes on "

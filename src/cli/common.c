@@ -37,7 +37,7 @@ static const char *hint(spn_status status) {
     case SPN_STATUS_UNSUPPORTED_ARCHITECTURE:
         return "spn-native inspect FILE shows what the file holds";
     case SPN_STATUS_CONTEXT_FULL:
-        return "shorten the prompt or raise --ctx";
+        return "shorten the prompt or raise --ctx (--context-shift drops older parts of a chat)";
     case SPN_STATUS_INSUFFICIENT_MEMORY:
         return "--ctx and --kv make it smaller, --skip-memory-check tries it all the same";
     default:

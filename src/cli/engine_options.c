@@ -139,6 +139,15 @@ bool spn_cli_sampler_options(const char *command, const spn_cli_sampling *s,
     return parse_biases(command, &s->bias, options);
 }
 
+void spn_cli_print_repetition(const spn_chat_response *response) {
+    if (response->finish_reason != SPN_FINISH_REASON_LENGTH || response->n_repeated_tokens < 64)
+        return;
+    fprintf(stderr,
+            "spn-native: the answer only repeats itself: its last %u tokens say one thing over and "
+            "over; --repeat-penalty 1.1 or --dry 0.8 may help\n",
+            response->n_repeated_tokens);
+}
+
 /* ---- progress ---- */
 
 bool spn_cli_on_progress(size_t n_done, size_t n_total, void *user) {

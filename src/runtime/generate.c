@@ -3,8 +3,12 @@
 
 #include "platform/os.h"
 #include "runtime/lookahead.h"
+#include "runtime/repetition.h"
 #include "runtime/runtime_internal.h"
 #include "runtime/text_flow.h"
+
+/* Nobody who sets no limit wants more of one phrase than this. */
+#define MAX_REPEATED_TOKENS 512
 
 typedef struct generation {
     spn_runtime *runtime;
@@ -18,7 +22,10 @@ typedef struct generation {
     size_t n_tokens;
     size_t cap;
     size_t n_prompt;
-    size_t n_most; /* how long the text can become */
+    size_t n_most;       /* how long the text can become */
+    size_t n_keep;       /* of its first tokens, when the context is shifted */
+    uint32_t max_tokens; /* 0: no limit */
+    spn_repetition repetition;
     bool at_start; /* the next token begins a text: a blank that tokenizing adds is none of it */
     spn_text_flow flow;
     spn_buf piece; /* one token's bytes */
@@ -83,6 +90,7 @@ static spn_status append_token(generation *gen, int32_t token, spn_error *err) {
         gen->cap = cap;
     }
     gen->tokens[gen->n_tokens++] = token;
+    spn_repetition_note(&gen->repetition, gen->tokens, gen->n_tokens);
     return spn_sampler_accept(gen->sampler, token, err);
 }
 
@@ -108,6 +116,24 @@ static bool holds_no_text(const spn_tokenizer *tokenizer, const int32_t *tokens,
 
 /* ---- the loop ---- */
 
+/* Whether no further token may come. */
+static bool is_at_limit(const generation *gen, const spn_chat_response *result) {
+    const spn_chat_options *options = gen->options;
+    if (result->n_completion_tokens == gen->max_tokens) return true;
+    if (gen->n_tokens >= gen->n_ctx && !options->context_shift) return true;
+    return options->max_tokens == 0 && !options->ignore_end &&
+           spn_repetition_length(&gen->repetition) >= MAX_REPEATED_TOKENS;
+}
+
+/* Drops the older half of what stands behind the kept tokens. */
+static void shift_context(generation *gen, spn_chat_response *result) {
+    size_t n_drop = spn_max_size((gen->n_tokens - gen->n_keep) / 2, 1);
+    int32_t *dropped = gen->tokens + gen->n_keep;
+    memmove(dropped, dropped + n_drop, (gen->n_tokens - gen->n_keep - n_drop) * sizeof *dropped);
+    gen->n_tokens -= n_drop;
+    result->n_dropped_tokens += (uint32_t)n_drop;
+}
+
 /* One token. *is_over and *reason are set when it is the last. */
 static spn_status step(generation *gen, spn_chat_response *result, bool *is_over, spn_error *err) {
     const spn_chat_options *options = gen->options;
@@ -128,7 +154,7 @@ static spn_status step(generation *gen, spn_chat_response *result, bool *is_over
         result->finish_reason = SPN_FINISH_REASON_STOP;
     } else if (gen->flow.refused || is_cancelled(gen)) {
         result->finish_reason = SPN_FINISH_REASON_CANCELLED;
-    } else if (result->n_completion_tokens == options->max_tokens || gen->n_tokens >= gen->n_ctx) {
+    } else if (is_at_limit(gen, result)) {
         result->finish_reason = SPN_FINISH_REASON_LENGTH;
     } else {
         *is_over = false;
@@ -136,7 +162,8 @@ static spn_status step(generation *gen, spn_chat_response *result, bool *is_over
     return SPN_STATUS_OK;
 }
 
-/* The logits behind the tokens so far: behind the prompt (n_reused not NULL) by a plain pass. */
+/* The logits behind the tokens so far: where many are to be read (n_reused not NULL) by plain
+ * passes. */
 static spn_status find_logits(generation *gen, size_t *n_reused, spn_error *err) {
     if (n_reused == NULL && gen->lookahead != NULL)
         return spn_lookahead_logits(gen->lookahead, gen->tokens, gen->n_tokens, gen->n_most,
@@ -171,9 +198,13 @@ static spn_status run(generation *gen, spn_chat_response *result, spn_error *err
     start = seconds();
     while (!is_over) {
         SPN_TRY(step(gen, result, &is_over, err));
-        if (!is_over) SPN_TRY(evaluate(gen, NULL, result, &is_over, err));
+        if (is_over) break;
+        bool is_full = gen->n_tokens >= gen->n_ctx;
+        if (is_full) shift_context(gen, result);
+        SPN_TRY(evaluate(gen, is_full ? &n_reused : NULL, result, &is_over, err));
     }
     result->generation_s = seconds() - start;
+    result->n_repeated_tokens = spn_repetition_length(&gen->repetition);
     return spn_text_flow_finish(&gen->flow, err);
 }
 
@@ -186,6 +217,23 @@ spn_status spn_chat_options_check(const spn_chat_options *options, spn_error *er
     for (size_t i = 0; i < options->n_stop; i++)
         if (options->stop[i] == NULL || options->stop[i][0] == '\0')
             return SPN_FAIL(err, INVALID_ARGUMENT, "stop sequence %zu is empty", i);
+    return SPN_STATUS_OK;
+}
+
+static spn_status set_limits(generation *gen, size_t n_prompt, spn_error *err) {
+    const spn_chat_options *options = gen->options;
+    gen->n_keep = options->n_keep;
+    if (options->context_shift && options->n_keep > gen->n_ctx / 2)
+        return SPN_FAIL(err, INVALID_ARGUMENT,
+                        "%u tokens are to be kept of a context of %u: at most half of it can be",
+                        options->n_keep, gen->n_ctx);
+    if (options->n_keep == 0) gen->n_keep = spn_min_size(n_prompt, gen->n_ctx / 4);
+    gen->n_most = gen->n_ctx;
+    gen->max_tokens = options->max_tokens;
+    /* Without a limit the context is one, whether it is shifted or not. */
+    if (gen->max_tokens == 0 && options->context_shift) gen->max_tokens = gen->n_ctx;
+    if (gen->max_tokens != 0 && !options->context_shift)
+        gen->n_most = spn_min_size(gen->n_most, n_prompt + gen->max_tokens);
     return SPN_STATUS_OK;
 }
 
@@ -202,9 +250,7 @@ static spn_status begin(generation *gen, const int32_t *prompt, size_t n_prompt,
     if (gen->tokens == NULL) return SPN_NO_MEMORY(err, "the tokens");
     memcpy(gen->tokens, prompt, n_prompt * sizeof *prompt);
     gen->n_tokens = gen->n_prompt = n_prompt;
-    gen->n_most = gen->n_ctx;
-    if (gen->options->max_tokens != 0)
-        gen->n_most = spn_min_size(gen->n_most, n_prompt + gen->options->max_tokens);
+    SPN_TRY(set_limits(gen, n_prompt, err));
     if (gen->options->lookahead != SPN_LOOKAHEAD_MODE_OFF)
         SPN_TRY(spn_lookahead_create(&gen->lookahead, gen->session,
                                      spn_model_describe(gen->runtime->model)->n_vocab,

@@ -205,6 +205,18 @@ def test_memory_is_told_before_loading():
     fails(spn("run", STORIES, "x", "-n", "1", "--ctx", ctx, "--kv", "f32"), 1, "are available")
 
 
+def test_full_contexts_and_loops_are_told():
+    args = ["run", STORIES, "x", "--ctx", "64", "--temp", "0", "--ignore-end", "--stats", "json"]
+    stats = json.loads(spn(*args, "-n", "500").err)
+    equal((stats["finish_reason"], stats["context_used"], stats["dropped_tokens"]), ("length", 64, 0), "full")
+    stats = json.loads(spn(*args, "-n", "500", "--context-shift", "--shift-keep", "8").err)
+    equal(stats["completion_tokens"], 500, "tokens")
+    true(0 < stats["context_used"] <= 64 and stats["dropped_tokens"] > 400, stats)
+    fails(spn(*args, "--context-shift", "--shift-keep", "33"), 2, "at most half")
+    done = spn("run", STORIES, "x", "--ctx", "2048", "--temp", "0", "--logit-bias", "300=1000000")
+    true("only repeats itself: its last 512 tokens" in done.err, done.err)
+
+
 def test_bench_json():
     done = spn("bench", STORIES, "-p", "32", "-n", "8", "-t", "1", "--json")
     equal(done.code, 0, "exit code (%s)" % done.err)

@@ -84,6 +84,121 @@ static void a_second_turn_reads_only_what_is_new(void **state) {
     spn_runtime_free(runtime);
 }
 
+/* ---- a full context ---- */
+
+enum { SMALL_CTX = 64, N_SHIFTED = 300 };
+
+/* The same by hand, from what the header says: a fresh session for every shifted text. */
+static char *shifted_by_hand(size_t n_keep, uint32_t *n_dropped) {
+    spn_model *model = NULL;
+    spn_session *session = NULL;
+    spn_session_options options = {.n_ctx = SMALL_CTX, .n_threads = 1};
+    int32_t text[SMALL_CTX + 1] = {1}, made[N_SHIFTED];
+    size_t n = 1, n_bytes;
+    char *out;
+    *n_dropped = 0;
+    assert_int_equal(spn_model_open(&model, MODEL, NULL, NULL), SPN_STATUS_OK);
+    assert_int_equal(spn_session_create(&session, model, &options, NULL), SPN_STATUS_OK);
+    for (size_t i = 0; i < N_SHIFTED; i++) {
+        assert_int_equal(spn_session_sync(session, text, n, NULL, NULL), SPN_STATUS_OK);
+        const float *logits = spn_session_logits(session);
+        int32_t best = 0;
+        for (int32_t t = 1; t < (int32_t)spn_model_describe(model)->n_vocab; t++)
+            if (logits[t] > logits[best]) best = t;
+        made[i] = text[n++] = best;
+        if (n < SMALL_CTX) continue;
+        size_t drop = (n - n_keep) / 2;
+        memmove(text + n_keep, text + n_keep + drop, (n - n_keep - drop) * sizeof *text);
+        n -= drop;
+        *n_dropped += (uint32_t)drop;
+        spn_session_free(session);
+        assert_int_equal(spn_session_create(&session, model, &options, NULL), SPN_STATUS_OK);
+    }
+    assert_int_equal(spn_tokenizer_decode(spn_model_tokenizer(model), made, N_SHIFTED, false, &out,
+                                          &n_bytes, NULL),
+                     SPN_STATUS_OK);
+    spn_session_free(session);
+    spn_model_close(model);
+    return out;
+}
+
+static void a_shifted_context_goes_on_as_if_read_anew(void **state) {
+    (void)state;
+    spn_load_config config = {.session = {.n_ctx = SMALL_CTX, .n_threads = 1}};
+    spn_runtime *runtime = load(&config);
+    for (uint32_t n_keep = 1; n_keep <= 32; n_keep += 31) {
+        uint32_t n_dropped;
+        char *expected = shifted_by_hand(n_keep, &n_dropped);
+        for (int mode = SPN_LOOKAHEAD_MODE_OFF; mode <= SPN_LOOKAHEAD_MODE_ALWAYS; mode++) {
+            spn_chat_options options = {.sampler = {.greedy = true},
+                                        .max_tokens = N_SHIFTED,
+                                        .ignore_end = true,
+                                        .context_shift = true,
+                                        .n_keep = n_keep,
+                                        .lookahead = (spn_lookahead_mode)mode};
+            spn_chat_response response = infer(runtime, "", &options);
+            assert_int_equal(response.n_completion_tokens, N_SHIFTED);
+            assert_int_equal(response.n_dropped_tokens, n_dropped);
+            assert_string_equal(response.content, expected);
+            spn_chat_response_clear(&response);
+        }
+        spn_free(expected);
+    }
+    spn_runtime_free(runtime);
+}
+
+static void a_full_context_is_told(void **state) {
+    (void)state;
+    spn_load_config config = {.session = {.n_ctx = SMALL_CTX, .n_threads = 1}};
+    spn_runtime *runtime = load(&config);
+    spn_chat_options options = {.sampler = {.greedy = true}};
+    spn_chat_response response = infer(runtime, "", &options);
+    assert_int_equal(response.finish_reason, SPN_FINISH_REASON_LENGTH);
+    assert_int_equal(response.n_completion_tokens, SMALL_CTX - 1);
+    assert_int_equal(response.n_dropped_tokens, 0);
+    spn_chat_response_clear(&response);
+    /* Shifted without a limit, the context is one all the same. */
+    options.context_shift = options.ignore_end = true;
+    response = infer(runtime, "", &options);
+    assert_int_equal(response.finish_reason, SPN_FINISH_REASON_LENGTH);
+    assert_int_equal(response.n_completion_tokens, SMALL_CTX);
+    spn_chat_response_clear(&response);
+    spn_error err = {0};
+    options.n_keep = SMALL_CTX / 2 + 1;
+    assert_int_equal(spn_runtime_infer(runtime, "", &options, &response, &err),
+                     SPN_STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(err.text, "33 tokens"));
+    assert_non_null(strstr(err.text, "of 64"));
+    options.n_keep = 0;
+    char longer[1000];
+    memset(longer, 'a', sizeof longer - 1);
+    longer[sizeof longer - 1] = '\0';
+    assert_int_equal(spn_runtime_infer(runtime, longer, &options, &response, &err),
+                     SPN_STATUS_CONTEXT_FULL);
+    spn_runtime_free(runtime);
+}
+
+/* A biased token is the only one that ever comes: 512 repetitions are enough for those who set no
+ * limit, and no reason to stop for those who did. */
+static void a_loop_ends_where_nobody_wants_it(void **state) {
+    (void)state;
+    spn_load_config config = {.session = {.n_ctx = 2048, .n_threads = 1}};
+    spn_runtime *runtime = load(&config);
+    spn_logit_bias bias = {300, 1e6F};
+    spn_chat_options options = {.sampler = {.greedy = true, .bias = &bias, .n_bias = 1}};
+    spn_chat_response response = infer(runtime, "", &options);
+    assert_int_equal(response.finish_reason, SPN_FINISH_REASON_LENGTH);
+    assert_int_equal(response.n_completion_tokens, 513);
+    assert_int_equal(response.n_repeated_tokens, 512);
+    spn_chat_response_clear(&response);
+    options.max_tokens = 600;
+    response = infer(runtime, "", &options);
+    assert_int_equal(response.n_completion_tokens, 600);
+    assert_int_equal(response.n_repeated_tokens, 599);
+    spn_chat_response_clear(&response);
+    spn_runtime_free(runtime);
+}
+
 /* Twice what there is, from the estimate for one context: caches grow with it. */
 static uint32_t too_large_a_context(void) {
     spn_memory_need need;
@@ -381,6 +496,9 @@ int main(void) {
         cmocka_unit_test(greedy_text_is_the_authors),
         cmocka_unit_test(prompts_are_continued),
         cmocka_unit_test(a_second_turn_reads_only_what_is_new),
+        cmocka_unit_test(a_shifted_context_goes_on_as_if_read_anew),
+        cmocka_unit_test(a_full_context_is_told),
+        cmocka_unit_test(a_loop_ends_where_nobody_wants_it),
         cmocka_unit_test(what_does_not_fit_is_refused_with_numbers),
         cmocka_unit_test(the_memory_check_can_be_skipped),
         cmocka_unit_test(conversations_and_drafts_count),
