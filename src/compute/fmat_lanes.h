@@ -26,6 +26,11 @@
 /* Bytes of a panel: half of a usual second cache. */
 #define FMAT_PANEL_BYTES ((size_t)512 * 1024)
 
+/* With up to so many tokens the weights' memory is the bound: what lies so many bytes further on is
+ * asked for, in the order in which memory has it (see qmat_avx512.h). */
+#define FMAT_FETCH_TOKENS 4
+#define FMAT_FETCH_AHEAD ((size_t)16384)
+
 /* Elements of k between two shares of the lanes; no end where there is but one. */
 #define FMAT_CHUNK (HW_LANES == 16 ? SIZE_MAX : (size_t)512)
 
@@ -37,6 +42,8 @@ typedef struct fmat_tile {
     float *y;
     size_t ldy;
 } fmat_tile;
+
+static ALWAYS_INLINE size_t element_bytes(spn_type type) { return type == SPN_TYPE_F32 ? 4 : 2; }
 
 static ALWAYS_INLINE hw weight_hw(spn_type type, const uint8_t *w, size_t i) {
     if (type == SPN_TYPE_F16) return hw_load_f16(w + 2 * i);
@@ -60,8 +67,14 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
         SPN_UNROLL(8)
         for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_load(sums + (r * FMAT_TOKENS + t) * 16);
     }
-    for (size_t i = begin; i < end; i += 16) {
+    const bool fetch = tokens <= FMAT_FETCH_TOKENS && rows == FMAT_ROWS && begin % 16 == 0;
+    const size_t whole = FMAT_ROWS * tile->row_bytes, step = FMAT_ROWS * 16 * element_bytes(type);
+    const uint8_t *next =
+        tile->w + (whole > FMAT_FETCH_AHEAD ? whole : FMAT_FETCH_AHEAD) + begin / 16 * step;
+    for (size_t i = begin; i < end; i += 16, next += step) {
         hw x[FMAT_TOKENS];
+        SPN_UNROLL(8)
+        for (size_t at = 0; fetch && at < step; at += 64) __builtin_prefetch(next + at, 0, 2);
         SPN_UNROLL(8)
         for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
         SPN_UNROLL(8)

@@ -22,13 +22,8 @@ static void arrange_group(qmat_act *out, const spn_act *act, size_t at, size_t n
     __mmask64 more = n >= 4 ? ~0ull : n == 3 ? 0xffffffffull : 0;
     __m512i q0 = _mm512_maskz_loadu_epi8(bytes, act->q + 32 * at);
     __m512i q1 = _mm512_maskz_loadu_epi8(more, act->q + 32 * at + 64);
-    if (type->kind < QMAT_SUB) {
-        _mm512_store_si512(out->a, _mm512_shuffle_i64x2(q0, q1, 0x88));
-        _mm512_store_si512(out->b, _mm512_shuffle_i64x2(q0, q1, 0xdd));
-    } else {
-        _mm512_store_si512(out->a, q0);
-        _mm512_store_si512(out->b, q1);
-    }
+    _mm512_store_si512(out->a, _mm512_shuffle_i64x2(q0, q1, 0x88));
+    _mm512_store_si512(out->b, _mm512_shuffle_i64x2(q0, q1, 0xdd));
     _mm512_store_ps(out->d, spread_floats(act->d + at, blocks));
     __m128i sum = _mm_maskz_loadu_epi16(sums, act->sum + 2 * at);
     __m512i extra;
@@ -37,11 +32,6 @@ static void arrange_group(qmat_act *out, const spn_act *act, size_t at, size_t n
         extra = _mm512_maskz_permutexvar_epi32(0x1111, lanes, _mm512_castsi128_si512(sum));
     } else if (type->kind == QMAT_MIN) {
         extra = _mm512_castps_si512(spread_floats(act->dsum + at, blocks));
-    } else if (type->kind == QMAT_SUB) {
-        const __m512i subs = _mm512_setr_epi32(0, 4, 0, 0, 1, 5, 0, 0, 2, 6, 0, 0, 3, 7, 0, 0);
-        __m512i wide = _mm512_castsi256_si512(_mm256_cvtepi16_epi32(sum));
-        extra = _mm512_maskz_permutexvar_epi32(0x3333, subs, wide);
-        extra = _mm512_mullo_epi32(extra, _mm512_set1_epi32(-type->offset));
     } else {
         extra = _mm512_permutexvar_epi32(lanes, _mm512_castsi128_si512(sum));
     }
@@ -284,8 +274,7 @@ static size_t matmul_scratch(size_t k) {
 void spn_qmat_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
                          const qmat_type *type) {
     /* Measured: where unpacking a panel and its tiles get ahead of loading rows once more. */
-    size_t few = type->kind == QMAT_SUB ? 4 : 8;
-    if (args->n_tokens <= few)
+    if (args->n_tokens <= MAX_ROW_TOKENS)
         run_rows(args, begin, end, type);
     else
         run_panels(args, begin, end, type);

@@ -69,11 +69,12 @@ INLINE __m512i value_table(const int8_t *values) {
 
 /* Four rows' group of four blocks. */
 typedef struct qmat_group {
-    __m512i a[4], b[4]; /* [row]: unsigned weights, in order a and b, or (SUB...) elements 0..63 and
-                           64..127 as they come */
-    __m512 d, n;        /* [chain][row] D and N */
-    __m512i s[4];       /* SUB...: [row] int32 scales of sub-blocks l, 4 + l, l, 4 + l in lane l */
-    __m512i pairs;      /* SUB_MIN: [chain][row] int16 minima of the block's two sub-blocks */
+    __m512i a[4], b[4];   /* [row]: unsigned weights, in order a and b */
+    __m512 d, n;          /* [chain][row] D and N */
+    __m512i sa[4], sb[4]; /* SUB...: [row] int16 scales of the sub-blocks that a and b hold, eight
+                             times each */
+    __m512i pairs;        /* [chain][row] int16 of the block's two sub-blocks: SUB: their scales;
+                             SUB_MIN: their minima */
 } qmat_group;
 
 /* One token's activations of a group, as the rows' kernels read them. */
@@ -104,6 +105,7 @@ typedef struct qmat_rows_spec {
     unsigned unit_bytes;  /* of four blocks of 32, or of a super-block of 256 */
     bool panel_scales;    /* SUB: the panel's weights are not multiplied with their scales */
     int odd_shift;        /* odd chains' weights are this many bits too high */
+    int offset_shift;     /* SUB: the offset is 1 << that */
 } qmat_rows_spec;
 
 /* Sums the four numbers of each lane of four rows: [chain][row]. */
@@ -132,45 +134,51 @@ INLINE __m512i group_sums(const qmat_group *w, const qmat_act *act, const qmat_r
     return sum;
 }
 
-/* [chain][row] S of a group with scales for sub-blocks, whose sums stand in a lane of a or b each.
- * Unpacks bring a sub-block l and 4 + l of a row into one lane, where one vpmulld scales them; then
- * rows meet, and at last the lanes 2 c and 2 c + 1 of a block. A sub-block's sum, less its offset,
- * is below 16 * 32 * 127 < 2^16, S below 2 * 128 times that, 2^24. */
-INLINE __m512i group_scaled_sums(const qmat_group *w, const qmat_act *act,
-                                 const qmat_rows_spec *spec) {
-    __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b), s[4];
-    __m512i start_a = _mm512_setzero_si512(), start_b = start_a;
-    if (spec->kind == QMAT_SUB) {
-        start_a = _mm512_maskz_load_epi32(0x1111, act->extra);
-        start_b = _mm512_maskz_load_epi32(0x2222, act->extra);
-    }
+#define EIGHT_TIMES(n) (n), (n), (n), (n), (n), (n), (n), (n)
+/* Words 0 2 4 6 of sixteen, eight times each. */
+static const uint16_t even_words[32] ALIGNED = {EIGHT_TIMES(0), EIGHT_TIMES(2), EIGHT_TIMES(4),
+                                                EIGHT_TIMES(6)};
+
+/* From the four rows' 16 bytes, a row a lane: sa, sb and pairs of half `half`. */
+INLINE void spread_scales(qmat_group *w, __m512i scales, int half) {
+    const __m512i even = _mm512_load_si512(even_words);
+    const __m512i order =
+        _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
+    __m512i two[2] = {_mm512_cvtepi8_epi16(_mm512_castsi512_si256(scales)),
+                      _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(scales, 1))};
     for (int i = 0; i < 4; i++) {
-        __m512i sa = _mm512_dpbusd_epi32(start_a, w->a[i], a);
-        __m512i sb = _mm512_dpbusd_epi32(start_b, w->b[i], b);
-        s[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(sa, sb), _mm512_unpackhi_epi32(sa, sb));
-        s[i] = _mm512_mullo_epi32(s[i], w->s[i]);
+        short first = (short)(16 * (i % 2) + 8 * half);
+        __m512i at = _mm512_add_epi16(even, _mm512_set1_epi16(first));
+        w->sa[i] = _mm512_permutexvar_epi16(at, two[i / 2]);
+        at = _mm512_add_epi16(even, _mm512_set1_epi16((short)(first + 1)));
+        w->sb[i] = _mm512_permutexvar_epi16(at, two[i / 2]);
     }
-    __m512i t =
-        _mm512_add_epi32(_mm512_unpacklo_epi64(s[0], s[1]), _mm512_unpackhi_epi64(s[0], s[1]));
-    __m512i u =
-        _mm512_add_epi32(_mm512_unpacklo_epi64(s[2], s[3]), _mm512_unpackhi_epi64(s[2], s[3]));
-    __m512 t_ps = _mm512_castsi512_ps(t), u_ps = _mm512_castsi512_ps(u);
-    __m512 p = _mm512_shuffle_ps(t_ps, u_ps, 0x88), q = _mm512_shuffle_ps(t_ps, u_ps, 0xdd);
-    return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_f32x4(p, q, 0x88)),
-                            _mm512_castps_si512(_mm512_shuffle_f32x4(p, q, 0xdd)));
+    __m512i at = _mm512_add_epi32(order, _mm512_set1_epi32(4 * half));
+    w->pairs = _mm512_permutex2var_epi32(two[0], at, two[1]);
+}
+
+/* [chain][row] S of a group with scales for sub-blocks, and without the offset: vpmaddubsw and a
+ * vpdpwssd that multiplies with the scales take vpdpbusd's place. Weights are below 128, so that
+ * the former's two products fit 16 bits. A sub-block's sum, less its offset, is below 16 * 32 * 127
+ * < 2^16, S below 2 * 128 times that, 2^24. */
+INLINE __m512i group_scaled_sums(const qmat_group *w, const qmat_act *act) {
+    __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b), s[4];
+    for (int i = 0; i < 4; i++) {
+        __m512i sa = _mm512_maddubs_epi16(w->a[i], a), sb = _mm512_maddubs_epi16(w->b[i], b);
+        s[i] = _mm512_dpwssd_epi32(_mm512_madd_epi16(sa, w->sa[i]), sb, w->sb[i]);
+    }
+    return sum_lanes(s[0], s[1], s[2], s[3]);
 }
 
 /* acc[chain][row] after one more group; chains outside of `chains` (4 bits each) stay. */
 INLINE __m512 group_step(__m512 acc, const qmat_group *w, const qmat_act *act,
                          const qmat_rows_spec *spec, __mmask16 chains) {
-    __m512i sum =
-        spec->kind >= QMAT_SUB ? group_scaled_sums(w, act, spec) : group_sums(w, act, spec);
+    __m512i sum = spec->kind >= QMAT_SUB ? group_scaled_sums(w, act) : group_sums(w, act, spec), m;
     __m512 d = _mm512_load_ps(act->d), second = d;
-    if (spec->kind == QMAT_SUB_MIN) {
-        __m512i m =
-            _mm512_dpwssd_epi32(_mm512_setzero_si512(), w->pairs, _mm512_load_si512(act->extra));
-        second = _mm512_mul_ps(_mm512_cvtepi32_ps(m), d);
-    }
+    if (spec->kind >= QMAT_SUB) m = _mm512_madd_epi16(w->pairs, _mm512_load_si512(act->extra));
+    if (spec->kind == QMAT_SUB)
+        sum = _mm512_sub_epi32(sum, _mm512_slli_epi32(m, (unsigned)spec->offset_shift));
+    if (spec->kind == QMAT_SUB_MIN) second = _mm512_mul_ps(_mm512_cvtepi32_ps(m), d);
     if (spec->kind == QMAT_MIN) second = _mm512_load_ps(act->extra);
     __m512 s = _mm512_cvtepi32_ps(sum), scale = _mm512_mul_ps(w->d, d);
     bool has_min = spec->kind == QMAT_MIN || spec->kind == QMAT_SUB_MIN;
@@ -313,7 +321,8 @@ INLINE void unpack_group_scales(const qmat_panel *panel, const qmat_group *w, si
                                 size_t first, const qmat_rows_spec *spec, size_t n_chains) {
     bool has_min = spec->kind == QMAT_MIN || spec->kind == QMAT_SUB_MIN;
     __m512 d = w->d, n = has_min ? w->n : w->d;
-    __m512i pairs = spec->kind == QMAT_SUB_MIN ? w->pairs : _mm512_setzero_si512();
+    bool has_pairs = spec->kind == QMAT_SUB_MIN || spec->panel_scales;
+    __m512i pairs = has_pairs ? w->pairs : _mm512_setzero_si512();
     for (size_t c = 0; c < n_chains; c++) {
         size_t slot = c * panel->n_groups + g;
         _mm_store_ps(panel->d + 32 * slot + first, _mm512_castps512_ps128(d));
@@ -322,18 +331,15 @@ INLINE void unpack_group_scales(const qmat_panel *panel, const qmat_group *w, si
             _mm_store_ps(panel->n + 32 * slot + first, _mm512_castps512_ps128(n));
             n = _mm512_shuffle_f32x4(n, n, 0x39);
         }
+        if (!has_pairs) continue;
+        __m128i pair = _mm512_castsi512_si128(pairs);
+        pairs = _mm512_shuffle_i32x4(pairs, pairs, 0x39);
         if (spec->kind == QMAT_SUB_MIN) {
-            _mm_store_si128((void *)(panel->s + 32 * slot + first), _mm512_castsi512_si128(pairs));
-            pairs = _mm512_shuffle_i32x4(pairs, pairs, 0x39);
-        }
-    }
-    if (spec->kind != QMAT_SUB || !spec->panel_scales) return;
-    for (size_t i = 0; i < 4; i++) {
-        int32_t s[16]; /* sub-block l at 4 l, sub-block 4 + l at 4 l + 1 */
-        _mm512_storeu_si512(s, w->s[i]);
-        for (size_t j = 0; j < 8; j++) {
-            size_t slot = j / 2 * panel->n_groups + g;
-            panel->s[64 * slot + 32 * (j % 2) + first + i] = s[4 * (j % 4) + j / 4];
+            _mm_store_si128((void *)(panel->s + 32 * slot + first), pair);
+        } else {
+            __m128i low = _mm_srai_epi32(_mm_slli_epi32(pair, 16), 16);
+            _mm_store_si128((void *)(panel->s + 64 * slot + first), low);
+            _mm_store_si128((void *)(panel->s + 64 * slot + 32 + first), _mm_srai_epi32(pair, 16));
         }
     }
 }

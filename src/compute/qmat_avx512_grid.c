@@ -225,21 +225,25 @@ INLINE __m512i chains_first(__m128i r0, __m128i r1, __m128i r2, __m128i r3) {
     return _mm512_permutexvar_epi32(order, _mm512_inserti32x4(x, r3, 3));
 }
 
-INLINE __m512i two_blocks(__m256i first, __m256i second, uint8_t flip) {
+INLINE __m512i two_blocks(__m256i first, __m256i second, uint8_t offset) {
     __m512i x = _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
-    return _mm512_xor_si512(x, _mm512_set1_epi8((char)flip));
+    return _mm512_add_epi8(x, _mm512_set1_epi8((char)offset));
 }
 
-/* Types with a scale a block: `flip` is 128 for signed bytes. */
-#define LOAD_PLAIN(name, d_at, scales, factor, flip)                                             \
+/* A group's four blocks, in the order of qmat_group. */
+#define LOAD_BLOCKS(name, w, i, row, first, offset)                                               \
+    do {                                                                                          \
+        __m512i x = two_blocks(block_##name(row, first), block_##name(row, (first) + 1), offset); \
+        __m512i y =                                                                               \
+            two_blocks(block_##name(row, (first) + 2), block_##name(row, (first) + 3), offset);   \
+        (w)->a[i] = _mm512_shuffle_i64x2(x, y, 0x88);                                             \
+        (w)->b[i] = _mm512_shuffle_i64x2(x, y, 0xdd);                                             \
+    } while (0)
+
+/* Types with a scale a block. */
+#define LOAD_PLAIN(name, d_at, scales, factor, offset)                                           \
     INLINE void load_##name(qmat_group *w, const uint8_t *const p[4], int half) {                \
-        const size_t b = 4 * (size_t)half;                                                       \
-        for (int i = 0; i < 4; i++) {                                                            \
-            __m512i x = two_blocks(block_##name(p[i], b), block_##name(p[i], b + 1), flip);      \
-            __m512i y = two_blocks(block_##name(p[i], b + 2), block_##name(p[i], b + 3), flip);  \
-            w->a[i] = _mm512_shuffle_i64x2(x, y, 0x88);                                          \
-            w->b[i] = _mm512_shuffle_i64x2(x, y, 0xdd);                                          \
-        }                                                                                        \
+        for (int i = 0; i < 4; i++) LOAD_BLOCKS(name, w, i, p[i], 4 * (size_t)half, offset);     \
         __m512 d = row_scales(spn_load_u16(p[0] + (d_at)), spn_load_u16(p[1] + (d_at)),          \
                               spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), factor); \
         __m512i s = chains_first(scales(p[0], half), scales(p[1], half), scales(p[2], half),     \
@@ -248,34 +252,33 @@ INLINE __m512i two_blocks(__m256i first, __m256i second, uint8_t flip) {
     }
 
 /* Types with a scale for each 16. */
-#define LOAD_SUB(name, d_of)                                                                     \
-    INLINE void load_##name(qmat_group *w, const uint8_t *const p[4], int half) {                \
-        const size_t b = 4 * (size_t)half;                                                       \
-        const __m512i order = _mm512_setr_epi32(0, 4, 0, 4, 1, 5, 1, 5, 2, 6, 2, 6, 3, 7, 3, 7); \
-        for (int i = 0; i < 4; i++) {                                                            \
-            w->a[i] = two_blocks(block_##name(p[i], b), block_##name(p[i], b + 1), 128);         \
-            w->b[i] = two_blocks(block_##name(p[i], b + 2), block_##name(p[i], b + 3), 128);     \
-            __m128i eight = _mm_cvtsi64_si128((long long)sub_scales_##name(p[i], half));         \
-            __m256i ls = _mm256_cvtepu8_epi32(eight);                                            \
-            ls = _mm256_add_epi32(_mm256_add_epi32(ls, ls), _mm256_set1_epi32(1));               \
-            w->s[i] = _mm512_permutexvar_epi32(order, _mm512_castsi256_si512(ls));               \
-        }                                                                                        \
-        w->d = row_scales(d_of(p[0]), d_of(p[1]), d_of(p[2]), d_of(p[3]), 0.125f);               \
+#define LOAD_SUB(name, d_of)                                                            \
+    INLINE void load_##name(qmat_group *w, const uint8_t *const p[4], int half) {       \
+        long long ls[4];                                                                \
+        for (int i = 0; i < 4; i++) {                                                   \
+            LOAD_BLOCKS(name, w, i, p[i], 4 * (size_t)half, 64);                        \
+            ls[i] = (long long)sub_scales_##name(p[i], half);                           \
+        }                                                                               \
+        __m512i scales = _mm512_setr_epi64(ls[0], 0, ls[1], 0, ls[2], 0, ls[3], 0);     \
+        scales = _mm512_add_epi8(_mm512_add_epi8(scales, scales), _mm512_set1_epi8(1)); \
+        spread_scales(w, scales, 0);                                                    \
+        w->d = row_scales(d_of(p[0]), d_of(p[1]), d_of(p[2]), d_of(p[3]), 0.125f);      \
     }
 
-#define DECODE(name, bytes, flip)                                            \
-    INLINE __m512i decode_##name(const uint8_t *row, size_t u, size_t n) {   \
-        const uint8_t *p = row + u / 4 * (bytes);                            \
-        size_t b = u % 4 * 2;                                                \
-        (void)n;                                                             \
-        return two_blocks(block_##name(p, b), block_##name(p, b + 1), flip); \
+#define DECODE(name, bytes, offset)                                            \
+    INLINE __m512i decode_##name(const uint8_t *row, size_t u, size_t n) {     \
+        const uint8_t *p = row + u / 4 * (bytes);                              \
+        size_t b = u % 4 * 2;                                                  \
+        (void)n;                                                               \
+        return two_blocks(block_##name(p, b), block_##name(p, b + 1), offset); \
     }
 
 #define SPEC_PLAIN(bytes) .kind = QMAT_PLAIN, .unit_bytes = (bytes)
-#define SPEC_SUB(bytes) .kind = QMAT_SUB, .unit_bytes = (bytes), .panel_scales = true
+#define SPEC_SUB(bytes) \
+    .kind = QMAT_SUB, .unit_bytes = (bytes), .panel_scales = true, .offset_shift = 6
 
 #define TYPE(name, kind_of, bytes, by)                                  \
-    DECODE(name, bytes, (by) == 128 ? 128 : 0)                          \
+    DECODE(name, bytes, (by) == 1 ? 0 : (by))                           \
     QMAT_ROWS_ALL(name, SPEC_##kind_of(bytes))                          \
     QMAT_UNPACK(name, SPEC_##kind_of(bytes))                            \
     static const qmat_type type_##name = {.kind = QMAT_##kind_of,       \
@@ -300,9 +303,9 @@ TYPE(iq3_s, PLAIN, 110, 128)
 TYPE(iq1_s, PLAIN, 50, 128)
 TYPE(tq1_0, PLAIN, 54, 1)
 TYPE(tq2_0, PLAIN, 66, 1)
-TYPE(iq2_xs, SUB, 74, 128)
-TYPE(iq2_s, SUB, 82, 128)
-TYPE(iq1_m, SUB, 56, 128)
+TYPE(iq2_xs, SUB, 74, 64)
+TYPE(iq2_s, SUB, 82, 64)
+TYPE(iq1_m, SUB, 56, 64)
 
 void spn_qmat_init_avx512_grid(spn_kernels *table) {
     table->matmul[SPN_TYPE_IQ2_XXS] = matmul_iq2_xxs;

@@ -38,13 +38,6 @@ INLINE __m512i load_lanes(const uint8_t *const p[4], size_t at) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-/* The 8 small numbers at `p` as qmat_group.s. */
-INLINE __m512i spread_scales(__m128i eight, bool is_signed) {
-    const __m512i at = _mm512_setr_epi32(0, 4, 0, 4, 1, 5, 1, 5, 2, 6, 2, 6, 3, 7, 3, 7);
-    __m256i s = is_signed ? _mm256_cvtepi8_epi32(eight) : _mm256_cvtepu8_epi32(eight);
-    return _mm512_permutexvar_epi32(at, _mm512_castsi256_si512(s));
-}
-
 INLINE __m128i load_eight(const uint8_t *p) { return _mm_loadl_epi64((const void *)p); }
 
 /* The 32 bytes at `p`, twice. */
@@ -62,6 +55,17 @@ INLINE __m512i select_bits(__m512i mask, __m512i x, __m512i y) {
 INLINE __m512i two_counts(int low, int high) {
     long long x = low & 63, y = high & 63;
     return _mm512_setr_epi64(x, x, x, x, y, y, y, y);
+}
+
+/* The 16 bytes at `p` in all lanes. */
+INLINE __m512i load_4_times(const uint8_t *p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
+}
+
+/* Counts for the lanes 0 to 3, modulo 64 as above. */
+INLINE __m512i lane_counts(int l0, int l1, int l2, int l3) {
+    long long a = l0 & 63, b = l1 & 63, c = l2 & 63, d = l3 & 63;
+    return _mm512_setr_epi64(a, a, b, b, c, c, d, d);
 }
 
 /* ---- Q4_K, Q5_K: scales ---- */
@@ -164,22 +168,25 @@ QMAT_MATMUL(q5_k)
 
 /* ---- Q6_K ---- */
 
-/* The raw bytes are those of blocks 0 and 1 (low nibbles) and of 2 and 3; the two high bits of
- * block c are bits 2 c and up of 32 bytes that all blocks share. */
+/* The low nibbles of 64 bytes are those of blocks 0 and 1, the high ones those of 2 and 3; the two
+ * high bits of block c are bits 2 c and up of 32 bytes that all blocks share. */
 INLINE void load_q6_k(qmat_group *w, const uint8_t *const p[4], int half) {
     const __m512i low = _mm512_set1_epi8(15), six = _mm512_set1_epi8(63);
+    const __m512i turn = lane_counts(4, 2, 0, -2);
     for (int i = 0; i < 4; i++) {
-        __m512i raw = load_once(p[i] + 64 * half), high = load_twice(p[i] + 128 + 32 * half);
-        __m512i a = select_bits(low, raw, _mm512_rolv_epi64(high, two_counts(4, 2)));
-        __m512i b =
-            select_bits(low, _mm512_srli_epi16(raw, 4), _mm512_rolv_epi64(high, two_counts(0, -2)));
+        __m512i raw = load_once(p[i] + 64 * half), upper = _mm512_srli_epi16(raw, 4);
+        const uint8_t *high = p[i] + 128 + 32 * half;
+        __m512i a = _mm512_shuffle_i64x2(raw, upper, 0x88);
+        __m512i b = _mm512_shuffle_i64x2(raw, upper, 0xdd);
+        a = select_bits(low, a, _mm512_rolv_epi64(load_4_times(high), turn));
+        b = select_bits(low, b, _mm512_rolv_epi64(load_4_times(high + 16), turn));
         w->a[i] = _mm512_and_si512(a, six);
         w->b[i] = _mm512_and_si512(b, six);
-        w->s[i] = spread_scales(load_eight(p[i] + 192 + 8 * half), true);
     }
+    spread_scales(w, load_lanes(p, 192), half);
     w->d = load_d(p, 208);
 }
-#define Q6_K .kind = QMAT_SUB, .unit_bytes = 210, .panel_scales = true
+#define Q6_K .kind = QMAT_SUB, .unit_bytes = 210, .panel_scales = true, .offset_shift = 5
 QMAT_ROWS_ALL(q6_k, Q6_K)
 
 INLINE __m512i decode_q6_k(const uint8_t *row, size_t u, size_t n) {
@@ -203,17 +210,21 @@ QMAT_MATMUL(q6_k)
 
 /* ---- Q3_K ---- */
 
-/* The 8 scales, less their 32, of the sub-blocks of super-block half `half`: low nibbles or high
- * ones of 8 bytes, and bits 4 half (then 4 half + 2) and up of 4 more. */
-INLINE __m128i q3_k_scales(const uint8_t *p, int half) {
-    __m128i low = _mm_srli_epi64(load_eight(p + 96), 4 * half);
-    __m128i high = _mm_loadu_si128((const void *)(p + 94)); /* ends with the block: scales at 2 */
-    high = _mm_srlv_epi32(_mm_shuffle_epi8(high, _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, -1,
-                                                               -1, -1, -1, -1, -1, -1, -1)),
-                          _mm_setr_epi32(4 * half, 4 * half + 2, 0, 0));
-    low = _mm_and_si128(low, _mm_set1_epi8(15));
-    high = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
-    return _mm_sub_epi8(_mm_or_si128(low, high), _mm_set1_epi8(32));
+/* The 16 scales of a row in each lane, less their 32, from the 16 bytes that the block ends with: |
+ * .. | low nibbles 8, the first eight's lower | high two bits 4, a pair of bits for each four
+ * scales | d |.
+ */
+INLINE __m512i q3_k_scales(__m512i end) {
+    const __m512i low_at =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9));
+    const __m512i high_at = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13));
+    const __m512i low_down = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0, 4, 4));
+    const __m512i high_down = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 2, 4, 6));
+    __m512i low = _mm512_srlv_epi32(_mm512_shuffle_epi8(end, low_at), low_down);
+    __m512i high = _mm512_srlv_epi32(_mm512_shuffle_epi8(end, high_at), high_down);
+    high = _mm512_slli_epi32(_mm512_and_si512(high, _mm512_set1_epi8(3)), 4);
+    return _mm512_sub_epi8(select_bits(_mm512_set1_epi8(15), low, high), _mm512_set1_epi8(32));
 }
 
 /* q of two blocks from their two low bits, those of block c being bits 2 c and up of qs, and their
@@ -224,16 +235,24 @@ INLINE __m512i q3_k_weights(__m512i qs, __m512i hmask, int c, int third) {
     return _mm512_and_si512(select_bits(_mm512_set1_epi8(3), low, high), _mm512_set1_epi8(7));
 }
 
+/* q of a group's block c in lane c, from 16 bytes of qs and of hmask that all share. */
+INLINE __m512i q3_k_lanes(const uint8_t *qs, const uint8_t *hmask, int half) {
+    const __m512i down = lane_counts(0, -2, -4, -6);
+    const int n = 2 - 4 * half; /* turns bit 4 half + chain to bit 2 */
+    __m512i low = _mm512_rolv_epi64(load_4_times(qs), down);
+    __m512i high = _mm512_rolv_epi64(load_4_times(hmask), lane_counts(n, n - 1, n - 2, n - 3));
+    return _mm512_and_si512(select_bits(_mm512_set1_epi8(3), low, high), _mm512_set1_epi8(7));
+}
+
 INLINE void load_q3_k(qmat_group *w, const uint8_t *const p[4], int half) {
     for (int i = 0; i < 4; i++) {
-        __m512i qs = load_twice(p[i] + 32 + 32 * half), hmask = load_twice(p[i]);
-        w->a[i] = q3_k_weights(qs, hmask, 0, 4 * half);
-        w->b[i] = q3_k_weights(qs, hmask, 2, 4 * half + 2);
-        w->s[i] = spread_scales(q3_k_scales(p[i], half), true);
+        w->a[i] = q3_k_lanes(p[i] + 32 + 32 * half, p[i], half);
+        w->b[i] = q3_k_lanes(p[i] + 48 + 32 * half, p[i] + 16, half);
     }
+    spread_scales(w, q3_k_scales(load_lanes(p, 94)), half);
     w->d = load_d(p, 108);
 }
-#define Q3_K .kind = QMAT_SUB, .unit_bytes = 110
+#define Q3_K .kind = QMAT_SUB, .unit_bytes = 110, .offset_shift = 2
 QMAT_ROWS_ALL(q3_k, Q3_K)
 
 /* Panels have sc (q - 4) + 127 in place of q: 3 <= that <= 255, for -32 <= sc <= 31 and
@@ -246,9 +265,9 @@ INLINE __m512i decode_q3_k(const uint8_t *row, size_t u, size_t n) {
     const __m512i at = _mm512_add_epi16(
         _mm512_setr_epi32(0, 0, 0, 0, 0x10001, 0x10001, 0x10001, 0x10001, 0x20002, 0x20002, 0x20002,
                           0x20002, 0x30003, 0x30003, 0x30003, 0x30003),
-        _mm512_set1_epi16((short)(2 * c)));
-    __m512i sc = _mm512_permutexvar_epi16(
-        at, _mm512_castsi128_si512(_mm_cvtepi8_epi16(q3_k_scales(p, half))));
+        _mm512_set1_epi16((short)(8 * half + 2 * c)));
+    __m512i scales = q3_k_scales(load_4_times(p + 94));
+    __m512i sc = _mm512_permutexvar_epi16(at, _mm512_cvtepi8_epi16(_mm512_castsi512_si256(scales)));
     __m512i base = _mm512_sub_epi16(_mm512_set1_epi16(127), _mm512_slli_epi16(sc, 2));
     base = _mm512_add_epi16(base, _mm512_slli_epi16(base, 8));
     return _mm512_add_epi16(_mm512_mullo_epi16(q, sc), base);
@@ -265,23 +284,19 @@ QMAT_MATMUL(q3_k)
 /* ---- Q2_K ---- */
 
 INLINE void load_q2_k(qmat_group *w, const uint8_t *const p[4], int half) {
-    const __m512i two = _mm512_set1_epi8(3);
-    const __m128i low = _mm_set1_epi8(15);
-    __m512i minima = _mm512_setzero_si512();
+    const __m512i two = _mm512_set1_epi8(3), low = _mm512_set1_epi8(15);
+    const __m512i down = lane_counts(0, 2, 4, 6);
     uint32_t dd[4];
     for (int i = 0; i < 4; i++) {
-        __m512i qs = load_twice(p[i] + 16 + 32 * half);
-        w->a[i] = _mm512_and_si512(_mm512_srlv_epi64(qs, two_counts(0, 2)), two);
-        w->b[i] = _mm512_and_si512(_mm512_srlv_epi64(qs, two_counts(4, 6)), two);
-        __m128i scales = load_eight(p[i] + 8 * half);
-        w->s[i] = spread_scales(_mm_and_si128(scales, low), false);
-        /* Dword c has the minima of block c; row i takes number i of each lane. */
-        __m128i m = _mm_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(scales, 4), low));
-        const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-        minima = _mm512_mask_permutexvar_epi32(minima, (__mmask16)(0x1111 << i), lanes,
-                                               _mm512_castsi128_si512(m));
+        const uint8_t *qs = p[i] + 16 + 32 * half;
+        w->a[i] = _mm512_and_si512(_mm512_srlv_epi64(load_4_times(qs), down), two);
+        w->b[i] = _mm512_and_si512(_mm512_srlv_epi64(load_4_times(qs + 16), down), two);
         memcpy(&dd[i], p[i] + 80, 4);
     }
+    __m512i both = load_lanes(p, 0), minima;
+    spread_scales(w, _mm512_and_si512(_mm512_srli_epi16(both, 4), low), half);
+    minima = w->pairs;
+    spread_scales(w, _mm512_and_si512(both, low), half);
     w->pairs = minima;
     widen_d_pairs(_mm_setr_epi32((int)dd[0], (int)dd[1], (int)dd[2], (int)dd[3]), &w->d, &w->n);
     w->n = negate(w->n);
