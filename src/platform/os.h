@@ -158,6 +158,10 @@ spn_status spn_disk_room_of(const char *path, spn_disk_room *out, spn_error *err
 /* Makes the file `n_bytes` long with room for all of it, where the file system can promise that.
  * Errors: DISK_FULL, IO. */
 spn_status spn_file_allocate(spn_file *file, uint64_t n_bytes, spn_error *err);
+/* The two halves of it: the length alone, and room for a part of the file, which must not reach
+ * behind its end. Where room cannot be promised the second does nothing. */
+spn_status spn_file_lengthen(spn_file *file, uint64_t n_bytes, spn_error *err);
+spn_status spn_file_reserve(spn_file *file, uint64_t offset, uint64_t n_bytes, spn_error *err);
 /* Starts writing that part out, so that a later sync has less to do; never waits, never fails. */
 void spn_file_start_writing(spn_file *file, uint64_t offset, uint64_t n_bytes);
 /* Whether some process has the file open or mapped; false where that cannot be found out. */

@@ -113,15 +113,29 @@ spn_status spn_file_size(spn_file *file, uint64_t *out, spn_error *err) {
     return SPN_STATUS_OK;
 }
 
-spn_status spn_file_allocate(spn_file *file, uint64_t n_bytes, spn_error *err) {
+spn_status spn_file_lengthen(spn_file *file, uint64_t n_bytes, spn_error *err) {
     if (!range_fits(0, n_bytes)) return SPN_FAIL(err, INVALID_ARGUMENT, "no file can be so long");
-#ifdef __linux__
-    int code = n_bytes == 0 ? 0 : fallocate(file->fd, 0, 0, (off_t)n_bytes);
-    if (code != 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
-        return fail_on(err, "make room for", file->path);
-#endif
     if (ftruncate(file->fd, (off_t)n_bytes) != 0) return fail_on(err, "lengthen", file->path);
     return SPN_STATUS_OK;
+}
+
+spn_status spn_file_reserve(spn_file *file, uint64_t offset, uint64_t n_bytes, spn_error *err) {
+    if (n_bytes == 0 || !range_fits(n_bytes, offset)) return SPN_STATUS_OK;
+#ifdef __linux__
+    int code;
+    do code = fallocate(file->fd, 0, (off_t)offset, (off_t)n_bytes);
+    while (code != 0 && errno == EINTR);
+    if (code != 0 && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return fail_on(err, "make room for", file->path);
+#else
+    (void)file, (void)err;
+#endif
+    return SPN_STATUS_OK;
+}
+
+spn_status spn_file_allocate(spn_file *file, uint64_t n_bytes, spn_error *err) {
+    SPN_TRY(spn_file_lengthen(file, n_bytes, err));
+    return spn_file_reserve(file, 0, n_bytes, err);
 }
 
 void spn_file_start_writing(spn_file *file, uint64_t offset, uint64_t n_bytes) {

@@ -113,13 +113,22 @@ spn_status spn_file_size(spn_file *file, uint64_t *out, spn_error *err) {
     return SPN_STATUS_OK;
 }
 
-spn_status spn_file_allocate(spn_file *file, uint64_t n_bytes, spn_error *err) {
+spn_status spn_file_lengthen(spn_file *file, uint64_t n_bytes, spn_error *err) {
     FILE_END_OF_FILE_INFO end;
     if (!range_fits(0, n_bytes)) return SPN_FAIL(err, INVALID_ARGUMENT, "no file can be so long");
     end.EndOfFile.QuadPart = (LONGLONG)n_bytes; /* takes the room, too */
     if (!SetFileInformationByHandle(file->handle, FileEndOfFileInfo, &end, sizeof end))
         return spn_win_fail(err, GetLastError(), "make room for", file->path);
     return SPN_STATUS_OK;
+}
+
+spn_status spn_file_reserve(spn_file *file, uint64_t offset, uint64_t n_bytes, spn_error *err) {
+    (void)file, (void)offset, (void)n_bytes, (void)err; /* the length took the room already */
+    return SPN_STATUS_OK;
+}
+
+spn_status spn_file_allocate(spn_file *file, uint64_t n_bytes, spn_error *err) {
+    return spn_file_lengthen(file, n_bytes, err);
 }
 
 void spn_file_start_writing(spn_file *file, uint64_t offset, uint64_t n_bytes) {

@@ -32,10 +32,10 @@ static const char magic[8] = {'S', 'P', 'N', 'B', 'L', 'K', '1', '\n'};
 #define P4 UINT64_C(0x85EBCA77C2B2AE63)
 #define P5 UINT64_C(0x27D4EB2F165667C5)
 
-static uint64_t rotate(uint64_t x, int n) { return x << n | x >> (64 - n); }
+static inline uint64_t rotate(uint64_t x, int n) { return x << n | x >> (64 - n); }
 
-/* Written out: compilers make one load of it. */
-static uint64_t load_u64(const uint8_t *p) {
+/* Written out: compilers make one load of it, where they put it in line. */
+static inline uint64_t load_u64(const uint8_t *p) {
     return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
            (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
            (uint64_t)p[7] << 56;
@@ -45,17 +45,26 @@ static void store_u64(uint8_t *p, uint64_t x) {
     for (int i = 0; i < 8; i++) p[i] = (uint8_t)(x >> (8 * i));
 }
 
-static uint64_t mix(uint64_t lane, uint64_t word) { return rotate(lane + word * P2, 31) * P1; }
+static inline uint64_t mix(uint64_t lane, uint64_t word) {
+    return rotate(lane + word * P2, 31) * P1;
+}
 
 uint64_t spn_block_digest(const void *bytes, size_t n_bytes) {
     const uint8_t *p = bytes, *end = p + n_bytes;
     uint64_t h = P5;
     if (n_bytes >= 32) {
-        uint64_t lane[4] = {P1 + P2, P2, 0, 0 - P1};
-        for (; end - p >= 32; p += 32)
-            for (int i = 0; i < 4; i++) lane[i] = mix(lane[i], load_u64(p + 8 * i));
-        h = rotate(lane[0], 1) + rotate(lane[1], 7) + rotate(lane[2], 12) + rotate(lane[3], 18);
-        for (int i = 0; i < 4; i++) h = (h ^ mix(0, lane[i])) * P1 + P4;
+        uint64_t a = P1 + P2, b = P2, c = 0, d = 0 - P1; /* in registers, not an array */
+        for (; end - p >= 32; p += 32) {
+            a = mix(a, load_u64(p));
+            b = mix(b, load_u64(p + 8));
+            c = mix(c, load_u64(p + 16));
+            d = mix(d, load_u64(p + 24));
+        }
+        h = rotate(a, 1) + rotate(b, 7) + rotate(c, 12) + rotate(d, 18);
+        h = (h ^ mix(0, a)) * P1 + P4;
+        h = (h ^ mix(0, b)) * P1 + P4;
+        h = (h ^ mix(0, c)) * P1 + P4;
+        h = (h ^ mix(0, d)) * P1 + P4;
     }
     h += n_bytes;
     for (; end - p >= 8; p += 8) h = rotate(h ^ mix(0, load_u64(p)), 27) * P1 + P4;

@@ -17,7 +17,7 @@
 #define STOCK 16
 #define MAX_HEADERS 100
 #define MAX_HEADER_BYTES (64u << 10)
-#define BUFFER_BYTES (128L << 10)
+#define BUFFER_BYTES (256L << 10)
 #define STALL_BYTES_PER_SECOND 64L
 
 struct spn_curl {

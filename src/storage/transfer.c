@@ -13,7 +13,7 @@
  *
  * `mutex` protects everything below it in the struct but a worker's own fields, and `done` bytes of
  * the map. `changed` is signalled when a block is done or lost, a range is given back, or at the
- * end. Requests, writes and hashing run without the lock.
+ * end; `over` at the end. Requests, writes and hashing run without the lock.
  *
  * What a server may do wrong, and what follows:
  *   - it ignores ranges (200): one worker, the soloist, takes the stream from its start and passes
@@ -33,6 +33,11 @@
 #define MAX_WORKERS 16u
 #define MAX_RANGE_BLOCKS 256u /* 64 MiB: servers refuse very long answers, and addresses expire */
 #define MAX_RESTARTS 2
+#define MIN_RANGE_BLOCKS 16u /* 4 MiB */
+#define RANGE_WAITS 50u      /* a range lasts as long as so many waits for an answer's begin */
+#define LEAD_BLOCKS 96u      /* 24 MiB, which is still in the processor's cache when it is hashed */
+#define SEND_BLOCKS 32u      /* 8 MiB, to the disk at a time */
+#define RESERVE_BYTES ((uint64_t)16 << 20)
 #define CRAWL_NS UINT64_C(5000000000)
 #define PROGRESS_BYTES (16u << 10) /* less than that is no progress for the count of retries */
 
@@ -49,10 +54,13 @@ typedef struct worker {
     size_t filled;     /* bytes of it */
     uint64_t received; /* bytes in this try */
     spn_http_head head;
-    spn_buf words; /* the body of an answer that is no success */
-    bool writing;  /* the answer is the data that was asked for */
-    bool whole;    /* it ignores the range */
-    uint64_t asked_first;
+    spn_buf words;                   /* the body of an answer that is no success */
+    bool writing;                    /* the answer is the data that was asked for */
+    bool whole;                      /* it ignores the range */
+    bool complete;                   /* the range is filled */
+    uint64_t asked_first, asked_end; /* bytes of the file */
+    uint64_t asked_ns, answered_ns;  /* of this try */
+    size_t lasting;                  /* blocks that last RANGE_WAITS; 0: not known yet */
     spn_error err;
 } worker;
 
@@ -67,12 +75,13 @@ struct transfer {
     char sha256[SPN_SHA256_TEXT];
 
     spn_mutex *mutex;
-    spn_cond *changed;
+    spn_cond *changed, *over;
     size_t first_open; /* no block before it is free to hand out */
     uint8_t *handed;   /* [map.n] 1: belongs to a worker's range */
     size_t n_done;
     size_t n_hashed;
-    uint8_t *old; /* [map.n] 1: from an earlier run, digest not checked yet */
+    uint8_t *old;   /* [map.n] 1: from an earlier run, digest not checked yet */
+    size_t old_end; /* behind the last of them */
     bool stop, file_changed;
     worker *soloist;   /* the server gives whole files only: who takes the stream */
     spn_status status; /* the first failure */
@@ -99,6 +108,7 @@ static void fail(transfer *t, spn_status status, const spn_error *err) {
     }
     if (!over) t->stop = true;
     spn_cond_broadcast(t->changed);
+    spn_cond_broadcast(t->over);
     unlock(t);
 }
 
@@ -122,10 +132,29 @@ static void worker_tell(const char *message, void *user) {
 
 /* ---- handing out ranges; all under the lock ---- */
 
-static size_t range_blocks(const transfer *t) {
+/* Short ranges let the hasher follow closely, long ones spare waits for answers: a range is to
+ * last RANGE_WAITS times as long as the wait for its first byte, as measured with the last one. */
+static size_t range_blocks(const transfer *t, const worker *w) {
     size_t left = t->map.n - t->n_done;
-    size_t share = left / ((size_t)t->n_workers * 4);
-    return share < 2 ? 2 : share > MAX_RANGE_BLOCKS ? MAX_RANGE_BLOCKS : share;
+    size_t share = spn_min_size(left / ((size_t)t->n_workers * 4), MAX_RANGE_BLOCKS);
+    share = spn_min_size(share, w->lasting);
+    /* Of a small file everybody gets a part. */
+    size_t least = spn_min_size(MIN_RANGE_BLOCKS, left / t->n_workers);
+    return spn_max_size(share, spn_max_size(least, 2));
+}
+
+static void measure(worker *w) {
+    uint64_t now = spn_time_ns(), wait = w->answered_ns - w->asked_ns;
+    if (w->received < MIN_RANGE_BLOCKS * SPN_BLOCK_BYTES / 2 || now <= w->answered_ns) return;
+    double bytes_per_ns = (double)w->received / (double)(now - w->answered_ns);
+    double blocks = (double)(wait * RANGE_WAITS) * bytes_per_ns / SPN_BLOCK_BYTES;
+    w->lasting = blocks < MAX_RANGE_BLOCKS ? (size_t)blocks : MAX_RANGE_BLOCKS;
+}
+
+/* The byte behind a worker's range. */
+static uint64_t end_of(const transfer *t, const worker *w) {
+    uint64_t end = (uint64_t)w->end * SPN_BLOCK_BYTES;
+    return end < t->job->size ? end : t->job->size;
 }
 
 static bool take_free(transfer *t, worker *w) {
@@ -133,7 +162,7 @@ static bool take_free(transfer *t, worker *w) {
     while (i < t->map.n && (t->map.done[i] || t->handed[i])) i++;
     t->first_open = i;
     if (i == t->map.n) return false;
-    size_t end = i, most = range_blocks(t);
+    size_t end = i, most = range_blocks(t, w);
     while (end < t->map.n && end - i < most && !t->map.done[end] && !t->handed[end])
         t->handed[end++] = 1;
     w->next = i, w->end = end;
@@ -168,12 +197,25 @@ static bool take_crawling(transfer *t, worker *w) {
     return false;
 }
 
+/* Where the network is faster than the hasher, more connections only take the processor from it:
+ * one goes on and the others rest. A hasher that itself waits, or that is still at blocks of an
+ * earlier run, holds nobody up. */
+static bool is_far_ahead(const transfer *t) {
+    bool busy = t->n_hashed >= t->old_end && t->n_hashed < t->map.n && t->map.done[t->n_hashed];
+    if (!busy || t->n_done - t->n_hashed <= LEAD_BLOCKS) return false;
+    for (uint32_t k = 0; k < t->n_workers; k++)
+        if (t->workers[k].active) return true;
+    return false;
+}
+
 /* Waits for a range; false when there is nothing more to do. */
 static bool next_range(transfer *t, worker *w) {
     bool got = false;
     lock(t);
     while (!t->stop && t->n_hashed < t->map.n) {
-        if (t->soloist == NULL) {
+        if (t->soloist == NULL && is_far_ahead(t)) {
+            got = false;
+        } else if (t->soloist == NULL) {
             got = take_free(t, w) || take_half(t, w);
             w->doubled = !got && take_crawling(t, w);
             got = got || w->doubled;
@@ -224,6 +266,13 @@ static bool keep_pace(transfer *t, size_t n_bytes) {
     return !stop;
 }
 
+static bool ends_with_range(const transfer *t, const worker *w) {
+    uint64_t want = w->head.status == 206 ? w->asked_end - w->asked_first : t->job->size;
+    return w->head.has_length && w->head.length == want;
+}
+
+/* False ends the request early. A range that ends where the answer does lets it come to its own
+ * end, so that the connection serves the next one. */
 static bool finish_block(transfer *t, worker *w) {
     size_t i = w->next, n = spn_blocks_length(&t->map, i);
     uint64_t place = (uint64_t)i * SPN_BLOCK_BYTES;
@@ -251,15 +300,17 @@ static bool finish_block(transfer *t, worker *w) {
     w->next++;
     w->filled = 0;
     w->since_ns = spn_time_ns();
-    bool more = w->next < w->end && !t->stop;
+    w->complete = w->next >= w->end;
+    bool stop = t->stop, cut = w->complete && end_of(t, w) < w->asked_end;
     unlock(t);
-    return more;
+    return !stop && !cut && (!w->complete || ends_with_range(t, w));
 }
 
-/* Puts bytes into the worker's blocks. False ends the request: done, stolen from, or failed. */
+/* Puts bytes into the worker's blocks. False ends the request: stolen from, too much, or failed. */
 static bool take_bytes(worker *w, const uint8_t *bytes, size_t n_bytes) {
     transfer *t = w->t;
     while (n_bytes > 0) {
+        if (w->complete) return false;
         size_t room = spn_blocks_length(&t->map, w->next) - w->filled;
         size_t n = spn_min_size(room, n_bytes);
         memcpy(w->block + w->filled, bytes, n);
@@ -313,6 +364,7 @@ static bool on_response(int status, const spn_http_header *headers, size_t n, vo
     transfer *t = w->t;
     spn_http_head_read(&w->head, status, headers, n, spn_time_unix());
     w->writing = false;
+    w->answered_ns = spn_time_ns();
     if (status != 200 && status != 206) return true; /* the body says why */
     if (is_other_file(t, &w->head)) {
         file_changed(w);
@@ -343,16 +395,17 @@ static spn_status request_range(worker *w, spn_error *err) {
     memcpy(etag, t->etag, sizeof etag);
     bool whole = t->soloist == w;
     if (whole) w->next = 0, w->filled = 0;
-    uint64_t end = (uint64_t)w->end * SPN_BLOCK_BYTES;
+    w->asked_end = end_of(t, w);
+    w->complete = false;
     unlock(t);
-    if (end > t->job->size) end = t->job->size;
     w->asked_first = (uint64_t)w->next * SPN_BLOCK_BYTES + w->filled;
     snprintf(range, sizeof range, "bytes=%llu-%llu", (unsigned long long)w->asked_first,
-             (unsigned long long)end - 1);
+             (unsigned long long)w->asked_end - 1);
     spn_http_header headers[2] = {{"Range", range}, {"If-Range", etag}};
     /* A weak ETag is not allowed in If-Range. */
     bool strong = etag[0] == '"';
     w->received = 0;
+    w->asked_ns = spn_time_ns();
     w->whole = false;
     w->head = (spn_http_head){.wait_s = -1};
     spn_buf_clear(&w->words);
@@ -362,6 +415,7 @@ static spn_status request_range(worker *w, spn_error *err) {
                                       : strong ? 2
                                                : 1,
                                       &sink, err);
+    if (w->writing) measure(w);
     spn_free(url);
     return status;
 }
@@ -580,10 +634,6 @@ static void run_hasher(void *arg) {
     if (!ok) fail(t, status, &err);
     for (size_t i = 0; ok && i < t->map.n; i++) {
         ok = hash_block(t, sha, buffer, i, &err);
-        /* Every 16 MiB what is hashed is sent to the disk, so that the last sync is short. */
-        if (ok && i % 64 == 63)
-            spn_file_start_writing(t->part, (uint64_t)(i - 63) * SPN_BLOCK_BYTES,
-                                   (uint64_t)64 * SPN_BLOCK_BYTES);
         lock(t);
         if (ok && i + 1 < t->map.n) t->n_hashed = i + 1;
         unlock(t);
@@ -594,6 +644,7 @@ static void run_hasher(void *arg) {
         lock(t);
         t->n_hashed = t->map.n;
         spn_cond_broadcast(t->changed);
+        spn_cond_broadcast(t->over);
         unlock(t);
     } else if (ok) {
         fail(t, status, &err);
@@ -631,13 +682,39 @@ static void report(transfer *t, spn_meter *meter) {
     fail(t, SPN_STATUS_CANCELLED, &err);
 }
 
+/* Takes the room while the first bytes arrive, a piece at a time: most file systems do it at once,
+ * but those in memory as slowly as they write, and hold up the writers meanwhile: they get half of
+ * the time. */
+static void reserve(transfer *t, spn_meter *meter) {
+    uint64_t size = t->job->size;
+    for (uint64_t at = 0; at < size && !stopped(t); at += RESERVE_BYTES) {
+        spn_error err;
+        uint64_t n = size - at < RESERVE_BYTES ? size - at : RESERVE_BYTES;
+        uint64_t start = spn_time_ns();
+        spn_status status = spn_file_reserve(t->part, at, n, &err);
+        if (status != SPN_STATUS_OK) fail(t, status, &err);
+        report(t, meter);
+        spn_sleep_ms((uint32_t)((spn_time_ns() - start) / 1000000));
+    }
+}
+
 static void watch(transfer *t, spn_meter *meter) {
+    reserve(t, meter);
+    size_t n_sent = 0;
     for (bool over = false; !over;) {
         lock(t);
         over = t->stop || t->n_hashed == t->map.n;
-        if (!over) (void)spn_cond_wait_for(t->changed, t->mutex, UINT64_C(50000000));
+        if (!over) (void)spn_cond_wait_for(t->over, t->mutex, UINT64_C(50000000));
+        size_t n_hashed = t->n_hashed;
         unlock(t);
         if (!over) report(t, meter);
+        /* What is hashed is sent to the disk, so that the last sync is short. Here, because a disk
+         * that is busy may hold up who asks. */
+        if (!over && n_hashed >= n_sent + SEND_BLOCKS) {
+            spn_file_start_writing(t->part, (uint64_t)n_sent * SPN_BLOCK_BYTES,
+                                   (uint64_t)(n_hashed - n_sent) * SPN_BLOCK_BYTES);
+            n_sent = n_hashed;
+        }
     }
 }
 
@@ -687,16 +764,18 @@ static spn_status open_map(transfer *t, spn_error *err) {
 static spn_status set_up(transfer *t, spn_error *err) {
     SPN_TRY(open_map(t, err));
     SPN_TRY(spn_file_open(&t->part, t->job->part_path, SPN_FILE_UPDATE, err));
-    SPN_TRY(spn_file_allocate(t->part, t->job->size, err));
+    SPN_TRY(spn_file_lengthen(t->part, t->job->size, err));
     t->handed = spn_alloc_zeroed(t->map.n, 1);
     t->old = spn_alloc_zeroed(t->map.n, 1);
     t->mutex = spn_mutex_create();
     t->changed = spn_cond_create();
-    if (!t->handed || !t->old || !t->mutex || !t->changed)
+    t->over = spn_cond_create();
+    if (!t->handed || !t->old || !t->mutex || !t->changed || !t->over)
         return SPN_NO_MEMORY(err, "the transfer");
     for (size_t i = 0; i < t->map.n; i++) {
         if (!t->map.done[i]) continue;
         t->old[i] = 1;
+        t->old_end = i + 1;
         t->n_done++;
         t->done_bytes += spn_blocks_length(&t->map, i);
     }
@@ -710,6 +789,7 @@ static void tear_down(transfer *t) {
     spn_free(t->old);
     spn_mutex_free(t->mutex);
     spn_cond_free(t->changed);
+    spn_cond_free(t->over);
 }
 
 /* Where the file is, unless everything is here and only the hash is to be done. */
@@ -754,6 +834,21 @@ static spn_status check_hash(transfer *t, spn_error *err) {
     return spn_file_sync(t->part, err);
 }
 
+/* A disk that filled up meanwhile: what is needed now, beside what the system said. */
+static void tell_room(const transfer *t, spn_error *err) {
+    spn_disk_room room = {0};
+    uint64_t missing = t->job->size - t->done_bytes;
+    const spn_error why = *err;
+    (void)spn_disk_room_of(t->storage->dir, &room, NULL);
+    SPN_FAIL(err, DISK_FULL,
+             "the disk of %.150s filled up: %llu bytes of %.80s are still to come, %llu are free; "
+             "what arrived is kept, so free some room or move the store, then the same call goes "
+             "on (%.120s)",
+             t->storage->dir, (unsigned long long)missing, t->job->path,
+             (unsigned long long)room.available, why.text);
+    err->code = why.code;
+}
+
 static spn_status run_once(spn_storage *storage, spn_transfer_job *job, spn_meter *meter,
                            bool *changed, spn_error *err) {
     transfer *t = spn_alloc_zeroed(1, sizeof *t);
@@ -776,6 +871,7 @@ static spn_status run_once(spn_storage *storage, spn_transfer_job *job, spn_mete
     if (t->stop && status == SPN_STATUS_OK) {
         status = t->status;
         if (err != NULL) *err = t->err;
+        if (err != NULL && status == SPN_STATUS_DISK_FULL) tell_room(t, err);
     }
     meter->now.fetched += t->fetched;
     meter->now.completed = meter->base + t->done_bytes;

@@ -544,6 +544,16 @@ def test_ranges_scale(hub, store):
     check(seconds[4] < seconds[1] / 2, "parallel ranges bring nothing")
 
 
+def test_ranges_share_a_connection(hub, store):
+    data = blob(34, 20_000_000)
+    hub.add("o/r", {"m-Q4_K_M.gguf": data})
+    same(store.pull("hf:o/r", "-c", "1"), data)
+    check(len(hub.cdn_log) >= 2, "one range for all: nothing is shown")
+    check(hub.cdn_connections == 1, "%d connections for %d ranges" % (
+        hub.cdn_connections, len(hub.cdn_log)))
+    check(hub.sent == len(data), "%d bytes sent for %d" % (hub.sent, len(data)))
+
+
 def test_the_rate_limit_holds(hub, store):
     data = blob(22, 2_000_000)
     hub.add("o/r", {"m-Q4_K_M.gguf": data})

@@ -294,6 +294,10 @@ class ApiHandler(Handler):
 
 
 class CdnHandler(Handler):
+    def setup(self):
+        super().setup()
+        self.hub.cdn_connections += 1
+
     def do_GET(self):
         hub, faults = self.hub, self.hub.faults
         url = urllib.parse.urlsplit(self.path)
@@ -415,7 +419,7 @@ class Hub:
         self.faults, self.repos, self.renamed = Faults(), {}, {}
         self.tokens, self.accepted = {"hf_good", "hf_accepted"}, {"hf_accepted"}
         self.log, self.cdn_log = [], []
-        self.signed, self.uses, self.sent = {}, {}, 0
+        self.signed, self.uses, self.sent, self.cdn_connections = {}, {}, 0, 0
         self.page_size, self.foreign_links, self.tls = page_size, False, tls
         self.folder = tempfile.TemporaryDirectory()
         self.ca_file = None
@@ -451,7 +455,7 @@ class Hub:
         self.faults = Faults()
         self.log.clear()
         self.cdn_log.clear()
-        self.sent = 0
+        self.sent = self.cdn_connections = 0
 
     def close(self):
         for server in self.servers:
