@@ -286,10 +286,12 @@ static bool finish_block(transfer *t, worker *w) {
         lock(t);
         /* The record goes last: it says that the data is there. */
         if (status == SPN_STATUS_OK) status = spn_blocks_set(&t->map, i, digest, &w->err);
-        t->old[i] = 0;
-        t->n_done++;
-        t->done_bytes += n;
-        spn_cond_broadcast(t->changed);
+        if (status == SPN_STATUS_OK) {
+            t->old[i] = 0;
+            t->n_done++;
+            t->done_bytes += n;
+            spn_cond_broadcast(t->changed);
+        }
         unlock(t);
     }
     if (status != SPN_STATUS_OK) {
