@@ -82,6 +82,7 @@ void *spn_realloc_array(void *block, size_t n, size_t item_bytes); /* block stay
 char *spn_strdup(const char *text);                                /* NUL-terminated copy */
 char *spn_memdup_text(const char *text, size_t n_bytes);           /* copy with a NUL added */
 void *spn_alloc_aligned(size_t n_bytes, size_t alignment);         /* power of two */
+void *spn_alloc_aligned_zeroed(size_t n_bytes, size_t alignment);
 void spn_free_aligned(void *block);
 
 /* ---- a growing buffer with a limit ---- */

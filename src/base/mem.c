@@ -47,10 +47,18 @@ void *spn_alloc_array(size_t n, size_t item_bytes) {
     return spn_mul_size(n, item_bytes, &n_bytes) ? spn_alloc(n_bytes) : NULL;
 }
 
-void *spn_alloc_zeroed(size_t n, size_t item_bytes) {
-    void *block = spn_alloc_array(n, item_bytes);
-    if (block != NULL) memset(block, 0, n * item_bytes);
+/* The C library knows which memory comes fresh from the system: writing zeros into it as well would
+ * bring in every page, those that are never used too. */
+static void *alloc_zeros(size_t n_bytes) {
+    if (hook.malloc == libc_malloc) return calloc(n_bytes ? n_bytes : 1, 1);
+    void *block = spn_alloc(n_bytes);
+    if (block != NULL) memset(block, 0, n_bytes);
     return block;
+}
+
+void *spn_alloc_zeroed(size_t n, size_t item_bytes) {
+    size_t n_bytes;
+    return spn_mul_size(n, item_bytes, &n_bytes) ? alloc_zeros(n_bytes) : NULL;
 }
 
 void *spn_realloc_array(void *block, size_t n, size_t item_bytes) {
@@ -71,15 +79,23 @@ char *spn_memdup_text(const char *text, size_t n_bytes) {
 char *spn_strdup(const char *text) { return spn_memdup_text(text, strlen(text)); }
 
 /* The block's start is kept in the pointer-sized word just before the aligned address. */
-void *spn_alloc_aligned(size_t n_bytes, size_t alignment) {
+static void *alloc_aligned(size_t n_bytes, size_t alignment, void *(*alloc)(size_t)) {
     size_t total;
     if (!spn_add_size(n_bytes, alignment + sizeof(void *), &total)) return NULL;
-    char *block = spn_alloc(total);
+    char *block = alloc(total);
     if (block == NULL) return NULL;
     size_t skip = sizeof(void *);
     skip += (alignment - ((uintptr_t)block + skip) % alignment) % alignment;
     memcpy(block + skip - sizeof(void *), &block, sizeof block);
     return block + skip;
+}
+
+void *spn_alloc_aligned(size_t n_bytes, size_t alignment) {
+    return alloc_aligned(n_bytes, alignment, spn_alloc);
+}
+
+void *spn_alloc_aligned_zeroed(size_t n_bytes, size_t alignment) {
+    return alloc_aligned(n_bytes, alignment, alloc_zeros);
 }
 
 void spn_free_aligned(void *block) {

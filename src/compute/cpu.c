@@ -33,12 +33,11 @@ static spn_buffer *buffer_create(spn_backend *backend, size_t n_bytes) {
     (void)backend;
     spn_buffer *buffer = spn_alloc_zeroed(1, sizeof *buffer);
     if (buffer == NULL) return NULL;
-    buffer->host = spn_alloc_aligned(n_bytes, 64);
+    buffer->host = spn_alloc_aligned_zeroed(n_bytes, 64);
     if (buffer->host == NULL) {
         spn_free(buffer);
         return NULL;
     }
-    memset(buffer->host, 0, n_bytes);
     buffer->n_bytes = n_bytes;
     return buffer;
 }

@@ -38,13 +38,14 @@ static void arrange_group(qmat_act *out, const spn_act *act, size_t at, size_t n
     _mm512_store_si512(out->extra, extra);
 }
 
+/* `width` tokens a group; those that do not exist stay as they are. */
 static void arrange_acts(qmat_act *out, const spn_matmul_args *args, size_t first, size_t n_tokens,
-                         const qmat_type *type) {
+                         size_t width, const qmat_type *type) {
     size_t n_blocks = args->k / 32;
     for (size_t t = 0; t < n_tokens; t++)
         for (size_t b = 0; b < n_blocks; b += 4)
-            arrange_group(out + b / 4 * n_tokens + t, &args->act, (first + t) * n_blocks + b,
-                          n_blocks - b < 4 ? n_blocks - b : 4, type);
+            arrange_group(out + b / 4 * width + t, &args->act, (first + t) * n_blocks + b,
+                          spn_min_size(n_blocks - b, 4), type);
 }
 
 static void run_rows(const spn_matmul_args *args, size_t begin, size_t end, const qmat_type *type) {
@@ -56,16 +57,31 @@ static void run_rows(const spn_matmul_args *args, size_t begin, size_t end, cons
                          .row_end = end,
                          .acts = acts,
                          .ldy = args->ldy};
-    for (size_t t = 0; t < args->n_tokens;) {
-        size_t left = args->n_tokens - t, n = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-        arrange_acts(acts, args, t, n, type);
+    for (size_t t = 0; t < args->n_tokens; t += job.n_tokens) {
+        /* Measured: seven tokens cost less as eight than as four, two and one. */
+        size_t left = args->n_tokens - t, n = left >= 7 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        job.n_tokens = spn_min_size(n, left);
+        arrange_acts(acts, args, t, job.n_tokens, n, type);
         job.y = args->y + t * args->ldy;
         (n == 8 ? type->rows8 : n == 4 ? type->rows4 : n == 2 ? type->rows2 : type->rows1)(&job);
-        t += n;
     }
 }
 
 /* ---- tiles ---- */
+
+/* What the next panel will be unpacked from: asked for block by block while this one is multiplied,
+ * or a prompt of a few tokens would wait for memory in every panel. */
+#define FETCH_STEP 384
+typedef struct tile_fetch {
+    const uint8_t *at, *end;
+} tile_fetch;
+
+INLINE void fetch_step(tile_fetch *fetch) {
+    if (fetch->at >= fetch->end) return;
+    for (size_t i = 0; i < FETCH_STEP; i += 64)
+        _mm_prefetch((const char *)fetch->at + i, _MM_HINT_T1);
+    fetch->at += FETCH_STEP;
+}
 
 /* A tile's tokens: row t is t * stride further on. */
 typedef struct tile_acts {
@@ -73,6 +89,7 @@ typedef struct tile_acts {
     const float *d, *dsum;
     const int16_t *sum;
     const int32_t *start; /* [token][n_blocks] (SUB: [token][2 n_blocks]) -offset * sum */
+    tile_fetch *fetch;
 } tile_acts;
 
 typedef void (*tile_fn)(const qmat_panel *panel, const tile_acts *acts, float *y, size_t ldy,
@@ -158,6 +175,7 @@ INLINE void tile_chain(__m512 (*acc)[2], const qmat_panel *panel, const tile_act
     size_t slot = chain * panel->n_groups;
     for (size_t b = chain; b < panel->n_blocks; b += 4, slot++) {
         __m512i s[TILE_TOKENS][2];
+        fetch_step(acts->fetch);
         tile_sums(s, panel, acts, slot, b, n, kind);
         __m512 d0 = _mm512_load_ps(panel->d + 32 * slot);
         __m512 d1 = _mm512_load_ps(panel->d + 32 * slot + 16);
@@ -240,7 +258,9 @@ static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
         for (size_t i = 0; i < PANEL_ROWS; i++)
             rows[i] = args->w + (r + i < end ? r + i : end - 1) * args->row_bytes;
         type->unpack(&panel, rows);
-        size_t n_rows = end - r < PANEL_ROWS ? end - r : PANEL_ROWS;
+        size_t n_rows = spn_min_size(end - r, PANEL_ROWS);
+        const uint8_t *next = args->w + (r + PANEL_ROWS) * args->row_bytes;
+        tile_fetch fetch = {next, next + PANEL_ROWS * args->row_bytes};
         for (size_t t = 0; t < args->n_tokens;) {
             size_t left = args->n_tokens - t;
             size_t n = left >= TILE_TOKENS + 3 || left == TILE_TOKENS ? TILE_TOKENS
@@ -250,7 +270,8 @@ static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
                               .d = args->act.d + t * n_blocks,
                               .dsum = args->act.dsum + t * n_blocks,
                               .sum = args->act.sum + 2 * t * n_blocks,
-                              .start = start};
+                              .start = start,
+                              .fetch = &fetch};
             size_t n_start = type->panel_kind == QMAT_SUB ? 2 * n_blocks : n_blocks;
             for (size_t i = 0; i < n; i++)
                 fill_start(start + i * n_start, acts.sum + 2 * i * n_blocks, n_blocks, type);
@@ -274,7 +295,8 @@ static size_t matmul_scratch(size_t k) {
 void spn_qmat_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
                          const qmat_type *type) {
     /* Measured: where unpacking a panel and its tiles get ahead of loading rows once more. */
-    if (args->n_tokens <= MAX_ROW_TOKENS)
+    size_t few = type->kind < QMAT_SUB ? 10 : 8;
+    if (args->n_tokens <= few)
         run_rows(args, begin, end, type);
     else
         run_panels(args, begin, end, type);
