@@ -186,7 +186,8 @@ typedef struct spn_op_qkv {
 
 /* Attention (6) of kernels.h of q (as spn_op_qkv leaves it) over the cache of `layer`. Row t at
  * position p sees max(0, p - window + 1) .. p (window 0: all), from p - p % chunk where chunk is
- * not 0; not causal: all positions of its segment. Head h of row t goes to out.x at h * dim_v;
+ * not 0; not causal: all positions of its segment, with a window those at most window / 2 away
+ * on either side. Head h of row t goes to out.x at h * dim_v;
  * `gate` (buffer set): times sigmoid(gate), head h of it at h * gate_pitch. */
 typedef struct spn_op_attend {
     uint32_t layer;

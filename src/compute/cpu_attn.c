@@ -152,7 +152,10 @@ static void visible_range(const spn_op_attend *op, const spn_segment *segment, u
                           uint32_t *first, uint32_t *last) {
     *first = 0;
     *last = op->not_causal ? segment->first_pos + segment->n_rows - 1 : position;
-    if (op->window != 0 && position >= op->window) *first = position - op->window + 1;
+    uint32_t reach = op->not_causal ? op->window / 2 + 1 : op->window;
+    if (op->window != 0 && position >= reach) *first = position - reach + 1;
+    if (op->not_causal && op->window != 0 && *last - position >= reach)
+        *last = position + reach - 1;
     if (op->chunk != 0) *first = position - position % op->chunk;
 }
 

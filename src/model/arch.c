@@ -172,6 +172,15 @@ static spn_status adjust_gemma3(spn_loader *loader, spn_error *err) {
     return SPN_STATUS_OK;
 }
 
+/* Gemma 3 that sees both ways, its windows reaching half their width to either side. */
+static spn_status adjust_gemma_embedding(spn_loader *loader, spn_error *err) {
+    float base = 10000;
+    SPN_TRY(set_windows(loader, 0, 6, err));
+    SPN_TRY(spn_loader_f32(loader, "rope.freq_base_swa", false, &base, err));
+    windowed_tables(loader, loader->rope.n_rot, base, true);
+    return SPN_STATUS_OK;
+}
+
 static spn_status share_kv(spn_loader *loader, spn_error *err) {
     spn_network *network = loader->network;
     uint32_t n_shared = 0;
@@ -358,18 +367,6 @@ static spn_status adjust_exaone4(spn_loader *loader, spn_error *err) {
     return SPN_STATUS_OK;
 }
 
-static spn_status adjust_encoder(spn_loader *loader, spn_error *err) {
-    uint32_t pooling = 0;
-    SPN_TRY(spn_loader_u32(loader, "pooling_type", false, &pooling, err));
-    if (pooling > SPN_POOLING_LAST)
-        return SPN_FAIL(err, FORMAT,
-                        "%s.pooling_type %u is not known: 0 none, 1 mean, 2 cls, "
-                        "3 last",
-                        loader->network->arch->name, pooling);
-    loader->network->pooling = (spn_pooling)pooling;
-    return SPN_STATUS_OK;
-}
-
 /* ---- the table ---- */
 
 #define BIAS_LAYER (SPN_BIAS_QKV | SPN_BIAS_O | SPN_BIAS_FFN)
@@ -456,49 +453,17 @@ static const spn_arch archs[] = {
      .flags = SPN_ARCH_QK_OPTIONAL | SPN_ARCH_FFN_BESIDE},
     {DECODER("bert", LAYER, NONE, ENCODER), .activation = SPN_ACTIVATION_GELU, .ungated = true,
      .bias = BIAS_LAYER | SPN_BIAS_NORM, .bias_required = BIAS_LAYER | SPN_BIAS_NORM,
-     .flags = SPN_ARCH_ENCODER, .adjust = adjust_encoder},
+     .flags = SPN_ARCH_ENCODER},
     {DECODER("nomic-bert", LAYER, SPLIT, ENCODER), .bias = SPN_BIAS_NORM,
-     .bias_required = SPN_BIAS_NORM, .flags = SPN_ARCH_ENCODER, .adjust = adjust_encoder},
+     .bias_required = SPN_BIAS_NORM, .flags = SPN_ARCH_ENCODER},
+    {DECODER("gemma-embedding", RMS, SPLIT, SANDWICH), .activation = SPN_ACTIVATION_GELU,
+     .qk_norm = SPN_QK_NORM_HEAD, .flags = SPN_ARCH_TIED | SPN_ARCH_EMBED_SQRT | SPN_ARCH_ENCODER,
+     .adjust = adjust_gemma_embedding},
 };
 
 const spn_arch *spn_arch_find(const char *name, size_t n_bytes) {
     for (size_t i = 0; i < SPN_COUNT(archs); i++)
         if (strlen(archs[i].name) == n_bytes && memcmp(archs[i].name, name, n_bytes) == 0)
             return &archs[i];
-    return NULL;
-}
-
-static const struct {
-    const char *name, *missing;
-} refused[] = {
-    {"clip",
-     "it is the image or audio encoder of a multimodal model (mmproj), and images and sound "
-     "are not supported; the language model is a file of its own beside it"},
-    {"qwen2vl", "images are not supported"},
-    {"qwen3vl", "images are not supported"},
-    {"qwen3vlmoe", "images are not supported"},
-    {"mllama", "images are not supported"},
-    {"cogvlm", "images are not supported"},
-    {"whisper", "speech recognition is not supported"},
-    {"voxtral", "sound is not supported"},
-    {"wavtokenizer-dec", "sound is not supported"},
-    {"flux", "image generation (diffusion) is not supported"},
-    {"sd1", "image generation (diffusion) is not supported"},
-    {"sdxl", "image generation (diffusion) is not supported"},
-    {"sd3", "image generation (diffusion) is not supported"},
-    {"wan", "video generation (diffusion) is not supported"},
-    {"dream", "text diffusion is not supported"},
-    {"llada", "text diffusion is not supported"},
-    {"t5", "models with an encoder and a decoder are not supported"},
-    {"mamba", "state-space models of this kind are not supported"},
-    {"mamba2", "state-space models of this kind are not supported"},
-    {"rwkv6", "recurrent models of this kind are not supported"},
-    {"rwkv7", "recurrent models of this kind are not supported"},
-};
-
-const char *spn_arch_refusal(const char *name, size_t n_bytes) {
-    for (size_t i = 0; i < SPN_COUNT(refused); i++)
-        if (strlen(refused[i].name) == n_bytes && memcmp(refused[i].name, name, n_bytes) == 0)
-            return refused[i].missing;
     return NULL;
 }

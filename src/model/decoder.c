@@ -133,12 +133,15 @@ static void write_mixer(spn_pass *pass, uint32_t l, const spn_acts *input, spn_b
     }
 }
 
+static void quantize(spn_pass *pass, const spn_acts *acts, bool wanted) {
+    if (wanted)
+        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize = (spn_op_quantize){*acts};
+}
+
 /* The stream itself as a branch's input, for blocks without a norm before. */
-static const spn_acts *stream_as_input(spn_pass *pass, bool quantize) {
+static const spn_acts *stream_as_input(spn_pass *pass, bool wants_quantized) {
     pass->stream = spn_pass_alias(&pass->in, pass->x);
-    if (quantize)
-        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize =
-            (spn_op_quantize){pass->stream};
+    quantize(pass, &pass->stream, wants_quantized);
     return &pass->stream;
 }
 
@@ -227,6 +230,26 @@ static spn_status run(spn_pass *pass, const spn_batch *batch, const uint32_t *ou
         write_hidden(pass, out_rows, n_out, view);
     if (pass->failed) return SPN_NO_MEMORY(err, "a pass");
     return pass->backend->run(pass->backend, pass->ops, pass->n_ops, batch, cancel, err);
+}
+
+spn_status spn_pass_project(spn_pass *pass, float *x, uint32_t n, const atomic_int *cancel,
+                            spn_error *err) {
+    const spn_network *network = pass->network;
+    const spn_linear *up = &network->project_up, *down = &network->project_down;
+    const spn_batch batch = {.n_rows = n};
+    spn_buffer rows = {(uint8_t *)x, n * (size_t)network->n_embd * sizeof *x};
+    spn_acts in = spn_pass_alias(&pass->in, (spn_view){&rows, 0, network->n_embd});
+    spn_acts wide = spn_pass_acts(&pass->ffn, up->w.n_rows);
+    if (up->w.data == NULL || n == 0) return SPN_STATUS_OK;
+    pass->n_ops = 0;
+    pass->n_rows = n;
+    pass->failed = false;
+    quantize(pass, &in, spn_pass_quantizes(pass, &up->w));
+    spn_pass_matmul(pass, up, &in, wide.x, false, 1);
+    quantize(pass, &wide, spn_pass_quantizes(pass, &down->w));
+    spn_pass_matmul(pass, down, &wide, in.x, false, 1);
+    if (pass->failed) return SPN_NO_MEMORY(err, "a pass");
+    return pass->backend->run(pass->backend, pass->ops, pass->n_ops, &batch, cancel, err);
 }
 
 spn_status spn_pass_run(spn_pass *pass, const spn_batch *batch, const uint32_t *out_rows,

@@ -9,6 +9,7 @@
 /* Far beyond any model: they keep products of two numbers inside 64 bits. */
 enum { MAX_LAYERS = 4096, MAX_HEADS = 16384, MAX_HEAD_DIM = 8192, MAX_EXPERTS = 65536 };
 #define MAX_EMBD (1u << 20)
+#define POOLING_RANK 4 /* scores of pairs, by a classifier behind the network */
 
 static const char *full_key(const spn_loader *loader, const char *name, char *text, size_t size) {
     snprintf(text, size, "%s.%s", loader->network->arch->name, name);
@@ -120,6 +121,24 @@ static spn_status read_experts(spn_loader *loader, spn_error *err) {
     return SPN_STATUS_OK;
 }
 
+/* Decoders may say it too: those that were trained to embed. */
+static spn_status read_pooling(spn_loader *loader, spn_error *err) {
+    const char *name = loader->network->arch->name;
+    uint32_t pooling = SPN_POOLING_NONE;
+    SPN_TRY(spn_loader_u32(loader, "pooling_type", false, &pooling, err));
+    if (pooling == POOLING_RANK)
+        return SPN_FAIL(err, UNSUPPORTED_ARCHITECTURE,
+                        "the file ranks pairs of texts (%s.pooling_type 4, a reranker), which is "
+                        "not supported",
+                        name);
+    if (pooling > SPN_POOLING_LAST)
+        return SPN_FAIL(err, FORMAT,
+                        "%s.pooling_type %u is not known: 0 none, 1 mean, 2 cls, 3 last", name,
+                        pooling);
+    loader->network->pooling = (spn_pooling)pooling;
+    return SPN_STATUS_OK;
+}
+
 /* ---- layers ---- */
 
 static spn_status read_per_layer(spn_loader *loader, uint32_t *numbers, spn_error *err) {
@@ -177,6 +196,26 @@ static spn_status read_head_dims(spn_loader *loader, spn_error *err) {
     return SPN_STATUS_OK;
 }
 
+/* A decoder's file may say that it was trained to look both ways; then it embeds like an encoder.
+ */
+static spn_status read_causal(spn_loader *loader, spn_error *err) {
+    spn_network *network = loader->network;
+    bool causal = true;
+    SPN_TRY(spn_loader_bool(loader, "attention.causal", false, &causal, err));
+    bool encoder = (network->arch->flags & SPN_ARCH_ENCODER) != 0;
+    network->not_causal = encoder || !causal;
+    network->has_logits = !network->not_causal;
+    for (uint32_t l = 0; network->not_causal && !encoder && l < network->n_layer; l++) {
+        const spn_layer *layer = &network->layers[l];
+        if (layer->mixer != SPN_MIXER_LINEAR && layer->window == 0 && layer->chunk == 0) continue;
+        return SPN_FAIL(err, UNSUPPORTED_ARCHITECTURE,
+                        "%s.attention.causal is false, but layer %u is windowed or recurrent: "
+                        "looking both ways is not supported there",
+                        network->arch->name, l);
+    }
+    return SPN_STATUS_OK;
+}
+
 /* What the kernels want of a layer, whatever its architecture. */
 static spn_status check_layers(const spn_loader *loader, spn_error *err) {
     const spn_network *network = loader->network;
@@ -208,7 +247,8 @@ spn_status spn_hparams_read(spn_loader *loader, spn_error *err) {
     network->embed_scale = network->residual_scale = network->logit_scale = 1;
     if (network->arch->flags & SPN_ARCH_EMBED_SQRT)
         network->embed_scale = sqrtf((float)network->n_embd);
-    network->has_logits = !(network->arch->flags & SPN_ARCH_ENCODER);
+    SPN_TRY(read_pooling(loader, err));
     if (network->arch->adjust != NULL) SPN_TRY(network->arch->adjust(loader, err));
+    SPN_TRY(read_causal(loader, err));
     return check_layers(loader, err);
 }

@@ -193,11 +193,12 @@ struct spn_network {
     float attn_softcap, logit_softcap;              /* 0: none */
     spn_rope rope[SPN_ROPE_COUNT];                  /* n_rot 0: not used */
     spn_pooling pooling;
-    bool has_logits;
+    bool not_causal, has_logits; /* what is not causal embeds and has no logits */
     spn_matrix token_embd, position_embd;
     const float *token_type; /* [n_embd] */
     spn_norm embd_norm, output_norm;
     spn_linear output;
+    spn_linear project_up, project_down; /* behind pooling; w.data NULL: none */
     /* gemma4's inputs of each layer */
     uint32_t n_per_layer;
     spn_matrix per_layer_embd;
@@ -345,6 +346,10 @@ uint64_t spn_pass_estimate(const spn_network *network, const spn_pass_options *o
  * new positions are undefined then. */
 spn_status spn_pass_run(spn_pass *pass, const spn_batch *batch, const uint32_t *out_rows,
                         uint32_t n_out, float *out, const atomic_int *cancel, spn_error *err);
+/* x[n][n_embd], pooled embeddings and at most n_batch, through the two matrices that some embedding
+ * models end with; without them x stays as it is. Errors as spn_pass_run. */
+spn_status spn_pass_project(spn_pass *pass, float *x, uint32_t n, const atomic_int *cancel,
+                            spn_error *err);
 /* The hidden states behind the last layer and its norm, whatever the network's kind:
  * [n_out][n_embd]. */
 spn_status spn_pass_run_hidden(spn_pass *pass, const spn_batch *batch, const uint32_t *out_rows,

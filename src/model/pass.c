@@ -74,6 +74,7 @@ static row_widths widths_of(const spn_network *network) {
         widen(&out.ffn, layer->up.w.n_rows);
         if (layer->experts != NULL) widen(&out.ffn, layer->experts->shared_up.w.n_rows);
     }
+    widen(&out.ffn, network->project_up.w.n_rows);
     return out;
 }
 

@@ -9,6 +9,7 @@
 #include "model/network.h"
 
 #define NAME_MAX_BYTES 160
+#define MAX_PROJECTION (1u << 20)
 
 static const char *full_name(int layer, const char *name, char *text) {
     if (layer < 0) return name;
@@ -425,18 +426,30 @@ static spn_status bind_layer(spn_loader *loader, int l, spn_error *err) {
 
 /* ---- the whole ---- */
 
+/* Two matrices that the pooled embedding goes through: from n_embd to some number and back. */
+static spn_status bind_projection(spn_loader *loader, spn_error *err) {
+    spn_network *network = loader->network;
+    const spn_gguf_tensor *wide = find(loader, -1, "dense_2.weight");
+    size_t E = network->n_embd;
+    if (wide == NULL && find(loader, -1, "dense_3.weight") == NULL) return SPN_STATUS_OK;
+    size_t n = wide != NULL && wide->ne[1] <= MAX_PROJECTION ? (size_t)wide->ne[1] : 1;
+    SPN_TRY(bind_linear(loader, -1, "dense_2", true, 0, E, n, 0, &network->project_up, err));
+    return bind_linear(loader, -1, "dense_3", true, 0, n, E, 0, &network->project_down, err);
+}
+
 static spn_status bind_output(spn_loader *loader, spn_error *err) {
     spn_network *network = loader->network;
     unsigned flags = network->arch->flags;
     size_t E = network->n_embd, V = network->n_vocab;
-    if (!network->has_logits) return SPN_STATUS_OK;
+    if (network->arch->block == SPN_BLOCK_ENCODER) return SPN_STATUS_OK;
     SPN_TRY(bind_norm(loader, -1, "output_norm", true, &network->output_norm, err));
     bool required = !(flags & (SPN_ARCH_TIED | SPN_ARCH_ALWAYS_TIED));
     if (!(flags & SPN_ARCH_ALWAYS_TIED))
         SPN_TRY(bind_linear(loader, -1, "output", required, SPN_BIAS_OUTPUT, E, V, 0,
                             &network->output, err));
-    if (network->output.w.data == NULL) network->output.w = network->token_embd;
-    return SPN_STATUS_OK;
+    if (network->output.w.data == NULL && network->has_logits)
+        network->output.w = network->token_embd;
+    return network->has_logits ? SPN_STATUS_OK : bind_projection(loader, err);
 }
 
 static spn_status bind_inputs(spn_loader *loader, spn_error *err) {

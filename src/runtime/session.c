@@ -144,8 +144,7 @@ spn_status spn_session_sync(spn_session *session, const int32_t *tokens, size_t 
                             size_t *n_reused, spn_error *err) {
     SPN_TRY(spn_session_check(session, tokens, n_tokens, err));
     if (!session->model->network->has_logits)
-        return SPN_FAIL(err, INFERENCE_FAILED,
-                        "a %s model embeds text and generates none: use spn_session_embed",
+        return SPN_FAIL(err, INFERENCE_FAILED, "this %s model embeds text and generates none",
                         session->model->info.architecture);
     atomic_store(&session->cancel, 0);
     size_t keep = common_prefix(session, tokens, n_tokens);

@@ -123,6 +123,12 @@ static void pool(const embed_call *call, const float *hidden, size_t text) {
         memcpy(out, hidden, n_embd * sizeof *out);
 }
 
+static spn_status project(const embed_call *call, size_t text, size_t n_texts, spn_error *err) {
+    spn_session *session = call->session;
+    float *out = call->out + text * session->model->network->n_embd;
+    return spn_pass_project(session->pass, out, (uint32_t)n_texts, &session->cancel, err);
+}
+
 /* ---- one text in several passes ---- */
 
 static spn_status embed_alone(embed_call *call, size_t text, spn_error *err) {
@@ -134,7 +140,10 @@ static spn_status embed_alone(embed_call *call, size_t text, spn_error *err) {
     const spn_wanted_rows wanted = {first, hidden, true, call->n_done, call->n_total};
     spn_status status = spn_session_evaluate(session, call->tokens[text], n_tokens, &wanted, err);
     session->n_cached = spn_kv_cache_rewind(session->kv, session->n_cached, 0);
-    if (status == SPN_STATUS_OK) pool(call, hidden, text);
+    if (status == SPN_STATUS_OK) {
+        pool(call, hidden, text);
+        status = project(call, text, 1, err);
+    }
     spn_free(hidden);
     return status;
 }
@@ -188,7 +197,7 @@ static spn_status embed_together(embed_call *call, size_t text, size_t n_texts, 
         hidden +=
             pooled_rows(call->pooling, call->n_tokens[i], &first) * session->model->network->n_embd;
     }
-    return SPN_STATUS_OK;
+    return project(call, text, n_texts, err);
 }
 
 /* ---- the call ---- */

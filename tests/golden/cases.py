@@ -10,7 +10,7 @@ from collections import namedtuple
 # What the engine can do today, by general.architecture and by tensor type.
 ARCHITECTURES = set("""llama llama4 mistral3 qwen2 qwen2moe qwen3 qwen3moe qwen3next qwen35 qwen35moe gemma gemma2
     gemma3 gemma4 phi2 phi3 phimoe starcoder2 glm4 smollm3 deepseek2 gpt-oss granite granitemoe command-r cohere2
-    olmo2 exaone exaone4 stablelm bert nomic-bert""".split())
+    olmo2 exaone exaone4 stablelm bert nomic-bert gemma-embedding""".split())
 TYPES = {"f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q2_k", "q3_k", "q4_k", "q5_k",
          "q6_k", "iq4_nl", "iq4_xs", "mxfp4"}
 
@@ -77,6 +77,9 @@ ARCH_CASES = [
     arch("bert", "bert", "--opt cls", tolerance=GELU),
     arch("xlm-r", "xlm-r", "--opt mean", tolerance=GELU, gguf="bert"),
     arch("nomic-bert", "nomic-bert", "--opt mean"),
+    arch("qwen3-both-ways", "qwen3", "--set attention.causal=false --set pooling_type=1"),
+    # make_golden.py turns the maker's gemma3 into it.
+    arch("gemma-embedding", "gemma3", "--window 7 --set pooling_type=1", tolerance=GELU, gguf="gemma-embedding"),
 ]
 
 # Rows of 256 elements, so that every matrix really has the type; of 64 and 96 where blocks have 32.
