@@ -144,6 +144,7 @@ typedef struct spn_cli_engine {
     int lookahead; /* 1 + spn_lookahead_mode; 0: default */
     bool exact;
     bool skip_memory_check;
+    bool lock_memory;
 } spn_cli_engine;
 
 #define SPN_CLI_CPU_LEVELS "ref|avx2|avx512|neon|dotprod|i8mm"
@@ -169,6 +170,11 @@ typedef struct spn_cli_engine {
     {                                                                                 \
         "--skip-memory-check", NULL, SPN_OPT_FLAG, NULL, &(engine).skip_memory_check, \
             "load a model also where it does not fit: it may be very slow, or killed" \
+    }
+#define SPN_CLI_MLOCK_OPTION(engine)                                           \
+    {                                                                          \
+        "--mlock", NULL, SPN_OPT_FLAG, NULL, &(engine).lock_memory,            \
+            "read the whole model at the start and keep it in memory for sure" \
     }
 #define SPN_CLI_GPU_OPTION(engine)                                        \
     {                                                                     \

@@ -327,6 +327,7 @@ int spn_cmd_bench(int argc, char **argv) {
         SPN_CLI_KV_OPTION(opt.engine),
         SPN_CLI_CTX_OPTION(opt.engine),
         SPN_CLI_CPU_OPTION(opt.engine),
+        SPN_CLI_MLOCK_OPTION(opt.engine),
     };
     const spn_cli_page page = {
         .name = "bench",

@@ -459,6 +459,7 @@ int spn_cmd_chat(int argc, char **argv) {
         SPN_CLI_CPU_OPTION(engine),
         SPN_CLI_GPU_OPTION(engine),
         SPN_CLI_MEMORY_OPTION(engine),
+        SPN_CLI_MLOCK_OPTION(engine),
     };
     const spn_cli_page page = {
         .name = "chat",

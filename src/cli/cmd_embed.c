@@ -288,6 +288,7 @@ int spn_cmd_embed(int argc, char **argv) {
         SPN_CLI_BATCH_OPTION(opt.engine),
         SPN_CLI_THREADS_OPTION(opt.engine),
         SPN_CLI_CPU_OPTION(opt.engine),
+        SPN_CLI_MLOCK_OPTION(opt.engine),
     };
     const spn_cli_page page = {
         .name = "embed",

@@ -268,6 +268,7 @@ int spn_cmd_run(int argc, char **argv) {
         SPN_CLI_CPU_OPTION(opt.engine),
         SPN_CLI_GPU_OPTION(opt.engine),
         SPN_CLI_MEMORY_OPTION(opt.engine),
+        SPN_CLI_MLOCK_OPTION(opt.engine),
         {"--verbose", "-v", SPN_OPT_FLAG, NULL, &opt.verbose,
          "tell what memory it takes also where the standard error is no terminal"},
         {"--stats", NULL, SPN_OPT_CHOICE, "text|json|none", &opt.stats,

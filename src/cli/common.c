@@ -46,7 +46,9 @@ static const char *hint(spn_status status) {
 }
 
 int spn_cli_error(const spn_error *err) {
-    bool says_it = strchr(err->text, ';') != NULL && err->status != SPN_STATUS_INSUFFICIENT_MEMORY;
+    /* With a code of the system it is locking that failed, and the text says what to do. */
+    bool is_memory = err->status == SPN_STATUS_INSUFFICIENT_MEMORY;
+    bool says_it = is_memory ? err->code != 0 : strchr(err->text, ';') != NULL;
     const char *todo = says_it ? NULL : hint(err->status);
     fprintf(stderr, "spn-native: %s%s%s\n",
             err->text[0] ? err->text : spn_status_message(err->status), todo ? "; " : "",

@@ -14,6 +14,7 @@ void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config) 
     *config = (spn_load_config){0};
     config->model.cpu_level = (spn_cpu_level)engine->cpu;
     config->model.exact = engine->exact;
+    config->model.lock_memory = engine->lock_memory;
     config->n_gpu_layers = engine->n_gpu_layers;
     config->session.n_ctx = engine->n_ctx;
     config->session.n_threads = engine->n_threads;

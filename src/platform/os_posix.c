@@ -116,7 +116,7 @@ spn_status spn_map_lock(const uint8_t *data, size_t n_bytes, spn_error *err) {
                              "cannot lock %zu bytes in memory: %s", n_bytes, strerror(code));
     return spn_fail_code(err, SPN_STATUS_INSUFFICIENT_MEMORY, code,
                          "cannot lock %zu bytes in memory: %s; this process may lock %llu "
-                         "(RLIMIT_MEMLOCK, ulimit -l)",
+                         "(RLIMIT_MEMLOCK, `ulimit -l`): raise that limit, or do not lock",
                          n_bytes, strerror(code), (unsigned long long)limit.rlim_cur);
 }
 

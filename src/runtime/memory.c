@@ -61,6 +61,7 @@ static uint64_t resident_weights(const spn_model *model, uint32_t n_ctx) {
     const spn_network *network = model->network;
     uint64_t table = network->table_bytes, touched = n_ctx / 8 * (uint64_t)FAULT_BYTES;
     uint64_t read = model->info.file_bytes - table - network->unread_bytes;
+    if (model->options.lock_memory) return model->info.file_bytes;
     return read + (touched < table ? touched : table);
 }
 
@@ -71,7 +72,7 @@ static spn_status default_context(const spn_model *model, uint32_t n_texts, spn_
     spn_ram_info ram;
     SPN_TRY(spn_detect_ram(&ram, err));
     size->n_ctx = model->network->n_ctx_train;
-    uint64_t weights = resident_weights(model, 0);
+    uint64_t weights = model->is_locked ? 0 : resident_weights(model, 0);
     uint64_t each = weights < ram.available ? (ram.available - weights) / 2 / n_texts : 0;
     while (size->n_ctx > 512 && kv_bytes(model, size, size->n_ctx) > each)
         size->n_ctx = (size->n_ctx / 2 + 255) / 256 * 256;
@@ -138,7 +139,7 @@ static spn_status estimate_draft(const spn_load_config *config, spn_memory_need 
     spn_session_size size;
     spn_model *draft;
     if (config->draft_path == NULL) return SPN_STATUS_OK;
-    SPN_TRY(spn_model_open(&draft, config->draft_path, &config->model, err));
+    SPN_TRY(spn_model_open_unlocked(&draft, config->draft_path, &config->model, err));
     spn_status status = spn_session_measure(draft, &options, 1, &size, err);
     if (status == SPN_STATUS_OK) spn_memory_add(draft, &size, 1, need);
     spn_model_close(draft);
@@ -153,7 +154,7 @@ spn_status spn_runtime_estimate(const char *path, const spn_load_config *config,
     spn_memory_need need = {0};
     uint64_t process = spn_process_memory();
     if (config == NULL) config = &defaults;
-    SPN_TRY(spn_model_open(&model, path, &config->model, err));
+    SPN_TRY(spn_model_open_unlocked(&model, path, &config->model, err));
     spn_status status = spn_session_measure(model, &config->session, texts_of(config), &size, err);
     if (status == SPN_STATUS_OK) {
         spn_memory_add(model, &size, texts_of(config), &need);

@@ -78,13 +78,18 @@ static spn_status open_tokenizer(spn_model *model, spn_error *err) {
     return SPN_STATUS_OK;
 }
 
-static spn_status lock_files(const spn_model *model, spn_error *err) {
+spn_status spn_model_lock(spn_model *model, const char *path, spn_error *err) {
+    spn_error detail;
+    if (!model->options.lock_memory) return SPN_STATUS_OK;
     for (size_t i = 0; i < spn_gguf_n_files(model->gguf); i++) {
         const uint8_t *data;
         size_t n_bytes;
         spn_gguf_file_span(model->gguf, i, &data, &n_bytes);
-        SPN_TRY(spn_map_lock(data, n_bytes, err));
+        spn_status status = spn_map_lock(data, n_bytes, &detail);
+        if (status != SPN_STATUS_OK)
+            return spn_fail_code(err, status, detail.code, "%s: %s", path, detail.text);
     }
+    model->is_locked = true;
     return SPN_STATUS_OK;
 }
 
@@ -101,14 +106,13 @@ static spn_status open_parts(spn_model *model, const char *path, spn_error *err)
     SPN_TRY(spn_gguf_open(&model->gguf, path, err));
     SPN_TRY(spn_network_load(&model->network, model->gguf, err));
     SPN_TRY(open_tokenizer(model, err));
-    if (model->options.lock_memory) SPN_TRY(lock_files(model, err));
     SPN_TRY(describe_file(model, err));
     describe_network(model);
     return SPN_STATUS_OK;
 }
 
-spn_status spn_model_open(spn_model **out, const char *path, const spn_model_options *options,
-                          spn_error *err) {
+spn_status spn_model_open_unlocked(spn_model **out, const char *path,
+                                   const spn_model_options *options, spn_error *err) {
     if (out == NULL || path == NULL)
         return SPN_FAIL(err, INVALID_ARGUMENT,
                         "spn_model_open wants a path and a place to put the "
@@ -123,6 +127,19 @@ spn_status spn_model_open(spn_model **out, const char *path, const spn_model_opt
         bool named = status == SPN_STATUS_IO || strstr(detail.text, path) != NULL;
         spn_fail_code(err, status, detail.code, "%s%s%s", named ? "" : path, named ? "" : ": ",
                       detail.text);
+        spn_model_close(model);
+        return status;
+    }
+    *out = model;
+    return SPN_STATUS_OK;
+}
+
+spn_status spn_model_open(spn_model **out, const char *path, const spn_model_options *options,
+                          spn_error *err) {
+    spn_model *model;
+    SPN_TRY(spn_model_open_unlocked(out == NULL ? NULL : &model, path, options, err));
+    spn_status status = spn_model_lock(model, path, err);
+    if (status != SPN_STATUS_OK) {
         spn_model_close(model);
         return status;
     }

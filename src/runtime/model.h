@@ -15,7 +15,14 @@ struct spn_model {
     spn_model_options options;
     spn_model_info info;
     spn_arena arena; /* the info's texts */
+    bool is_locked;  /* the file's pages no longer count as available memory */
 };
+
+/* spn_model_open in two steps, for those who look whether there is room before locking takes it:
+ * `lock` does nothing unless the options ask for it. Errors of `lock`: INSUFFICIENT_MEMORY. */
+spn_status spn_model_open_unlocked(spn_model **out, const char *path,
+                                   const spn_model_options *options, spn_error *err);
+spn_status spn_model_lock(spn_model *model, const char *path, spn_error *err);
 
 /* A session's sizes, from options with defaults filled in. */
 typedef struct spn_session_size {

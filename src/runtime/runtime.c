@@ -96,7 +96,8 @@ static bool on_progress(size_t n_done, size_t n_total, void *user) {
 
 static spn_status open_draft(spn_runtime *runtime, const spn_load_config *config, spn_error *err) {
     if (config->draft_path == NULL) return SPN_STATUS_OK;
-    SPN_TRY(spn_model_open(&runtime->draft_model, config->draft_path, &config->model, err));
+    SPN_TRY(
+        spn_model_open_unlocked(&runtime->draft_model, config->draft_path, &config->model, err));
     uint32_t n_draft = spn_model_describe(runtime->draft_model)->n_vocab;
     uint32_t n_vocab = spn_model_describe(runtime->model)->n_vocab;
     if (n_draft == n_vocab) return SPN_STATUS_OK;
@@ -161,7 +162,7 @@ static spn_status load(spn_runtime *runtime, const char *path, const spn_load_co
                         config->n_conversations, SPN_MAX_CONVERSATIONS);
     runtime->n_conversations = config->n_conversations > 0 ? config->n_conversations : 1;
     uint64_t process = spn_process_memory();
-    SPN_TRY(spn_model_open(&runtime->model, path, &config->model, err));
+    SPN_TRY(spn_model_open_unlocked(&runtime->model, path, &config->model, err));
     runtime->tokenizer = spn_model_tokenizer(runtime->model);
     if (runtime->tokenizer == NULL)
         return SPN_FAIL(err, TOKENIZER, "%s holds no vocabulary: nothing can be asked in text",
@@ -174,6 +175,9 @@ static spn_status load(spn_runtime *runtime, const char *path, const spn_load_co
     runtime->session_options.progress_user = runtime;
     SPN_TRY(open_draft(runtime, config, err));
     SPN_TRY(plan_memory(runtime, path, process, err));
+    SPN_TRY(spn_model_lock(runtime->model, path, err));
+    if (runtime->draft_model != NULL)
+        SPN_TRY(spn_model_lock(runtime->draft_model, config->draft_path, err));
     SPN_TRY(spn_conversations_add(runtime, err));
     atomic_store(&runtime->session, runtime->sessions[0]);
     note_devices(runtime, config->n_gpu_layers);

@@ -6,6 +6,7 @@
 Every function named test_... is a test; each gets the command `spn` and raises when something is wrong.
 """
 import array
+import ctypes
 import json
 import os
 import re
@@ -203,6 +204,30 @@ def test_memory_is_told_before_loading():
     true(re.match(r"memory [0-9.]+ MiB of [0-9.]+ [GM]iB available: weights 1.0 MiB", done.err), done.err)
     ctx = str(need["available_bytes"] // (need["kv_bytes"] // 256) * 2)
     fails(spn("run", STORIES, "x", "-n", "1", "--ctx", ctx, "--kv", "f32"), 1, "are available")
+
+
+def test_locked_models_and_the_limit():
+    ask = ["run", STORIES, "x", "-n", "3", "--temp", "0", "--stats", "json"]
+    plain, locked = spn(*ask), spn(*ask, "--mlock")
+    size = os.path.getsize(STORIES)
+    if locked.code == 0:
+        equal(locked.out, plain.out, "the text")
+        equal(json.loads(locked.err)["weights_bytes"], size, "the whole file counts")
+
+    with open(COMMAND, "rb") as file:
+        if not sys.platform.startswith("linux") or b"__asan_init" in file.read():
+            return  # the address sanitizer locks nothing
+
+    def little_may_be_locked():
+        import resource
+        CAPBSET_DROP, IPC_LOCK = 24, 14
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+        ctypes.CDLL(None).prctl(CAPBSET_DROP, IPC_LOCK, 0, 0, 0)  # root may lock without limit
+
+    for command in (ask, ["bench", STORIES, "-p", "8", "-n", "1", "-r", "1"]):
+        done = spn(*command, "--mlock", preexec_fn=little_may_be_locked)
+        fails(done, 1, "%s: cannot lock %d bytes" % (STORIES, size), "may lock 65536", "ulimit -l")
+        true("--ctx" not in done.err, done.err)
 
 
 def test_full_contexts_and_loops_are_told():
