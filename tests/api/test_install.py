@@ -4,8 +4,8 @@ SPDX-License-Identifier: Apache-2.0
 
     test_install.py SOURCE BUILD PREFIX SANITIZERS CC...
 
-Installs into a folder of its own, then sees only that folder: builds examples/simple.c with pkg-config,
-runs it with the installed model, and runs the installed command.
+Installs into a folder of its own, then sees only that folder: builds examples/simple.c and
+tests/api/cycle.c with pkg-config, runs them with the installed model, and runs the installed command.
 """
 import os
 import subprocess
@@ -42,6 +42,9 @@ def main():
         text = run(program, model, "Once upon a time", env=env)
         if len(text) < 40:
             sys.exit("the example built against the installed tree printed only: %r" % text)
+        # A program that uses every part of the runtime.
+        run(*cc, os.path.join(source, "tests", "api", "cycle.c"), "-o", program, *more, *flags, env=env)
+        run(program, model, "1", env=env, cwd=root)
         command = find(root + prefix + "/bin", "spn-native")
         run(command, "--version", env=env)
         run(command, "inspect", model, env=env)
