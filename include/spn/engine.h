@@ -182,8 +182,9 @@ typedef enum spn_kv_type {
     SPN_KV_TYPE_Q4_0,
 } spn_kv_type;
 
-/* Called on the evaluating thread before each batch of an evaluation of several tokens, with the
- * tokens of this call done so far and in all. Returning false cancels the call (CANCELLED; what was
+/* Called on the evaluating thread before each batch of an evaluation of several tokens, and about
+ * five times a second within a long one, with the tokens of this call done so far (within a batch,
+ * by its share of the work) and in all. Returning false cancels the call (CANCELLED; what was
  * evaluated stays cached). It must not call the session. */
 typedef bool (*spn_progress_fn)(size_t n_done, size_t n_total, void *user);
 

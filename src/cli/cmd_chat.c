@@ -88,8 +88,10 @@ static void print_stats(const chat *c) {
     if (r->n_dropped_tokens > 0)
         snprintf(dropped, sizeof dropped, ", %u older tokens dropped", r->n_dropped_tokens);
     fprintf(stderr, "%s[%.1f tok/s, context %u of %u%s%s]%s\n", dim ? "\033[2m" : "",
-            r->generation_s > 0 ? (r->n_completion_tokens - 1) / r->generation_s : 0, used,
-            r->n_ctx, dropped,
+            r->generation_s > 0 && r->n_completion_tokens > 1
+                ? (r->n_completion_tokens - 1) / r->generation_s
+                : 0,
+            used, r->n_ctx, dropped,
             r->finish_reason == SPN_FINISH_REASON_STOP     ? ""
             : r->finish_reason == SPN_FINISH_REASON_LENGTH ? ", cut: no more tokens allowed"
                                                            : ", stopped",

@@ -418,6 +418,9 @@ struct spn_backend {
     spn_cpu_level cpu_level;
     size_t scratch_bytes;         /* what the backend itself holds */
     spn_backend_profile *profile; /* NULL: not measured */
+    /* Called by run's own thread before each operation, or NULL: for progress in long passes. */
+    void (*on_op)(size_t i, size_t n_ops, void *user);
+    void *on_op_user;
 };
 
 /* Errors: DEVICE (the level is not there), NO_MEMORY, PROCESS. */

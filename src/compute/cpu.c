@@ -146,6 +146,8 @@ static void walk_pass(void *arg, uint32_t member) {
     uint64_t before = profile ? spn_time_ns() : 0;
     for (size_t i = 0; i < w->n_ops; i++) {
         job.op = &w->ops[i];
+        if (member == 0 && cpu->base.on_op != NULL)
+            cpu->base.on_op(i, w->n_ops, cpu->base.on_op_user);
         walk_op(w, &job, i, member);
         if (profile == NULL) continue;
         uint64_t now = spn_time_ns();

@@ -5,6 +5,7 @@
  * most n_batch rows; the contract of kernels.h makes the cut invisible in the result. */
 #include <string.h>
 
+#include "platform/os.h"
 #include "runtime/lookahead.h"
 #include "runtime/session.h"
 
@@ -111,6 +112,31 @@ bool spn_session_report(const spn_session *session, size_t n_done, size_t n_tota
     return options->progress(n_done, n_total, options->progress_user);
 }
 
+#define PROGRESS_NS 200000000u
+
+/* A batch under way. One of a large model takes many seconds: its share of operations stands for
+ * tokens, so that who waits sees it move. */
+typedef struct ticker {
+    spn_session *session;
+    size_t n_done, n_batch, n_total; /* tokens: before this batch, in it, in the whole call */
+    uint64_t told_ns;
+} ticker;
+
+static void on_op(size_t i, size_t n_ops, void *user) {
+    ticker *t = user;
+    if (spn_time_ns() - t->told_ns < PROGRESS_NS) return;
+    t->told_ns = spn_time_ns();
+    if (!spn_session_report(t->session, t->n_done + t->n_batch * i / n_ops, t->n_total))
+        spn_session_cancel(t->session);
+}
+
+static void watch(spn_session *session, ticker *t) {
+    spn_backend *backend = spn_pass_backend(session->pass);
+    bool wanted = t != NULL && session->options.progress != NULL && t->n_total > 1;
+    backend->on_op = wanted ? on_op : NULL;
+    backend->on_op_user = t;
+}
+
 spn_status spn_session_evaluate(spn_session *session, const int32_t *tokens, size_t n_tokens,
                                 const spn_wanted_rows *wanted, spn_error *err) {
     size_t start = session->n_cached;
@@ -122,7 +148,10 @@ spn_status spn_session_evaluate(spn_session *session, const int32_t *tokens, siz
         size_t n = spn_min_size(n_tokens - first, session->size.n_batch);
         if (!spn_session_report(session, wanted->n_done + first - start, n_total))
             return SPN_FAIL(err, CANCELLED, "the evaluation was cancelled");
+        ticker t = {session, wanted->n_done + first - start, n, n_total, spn_time_ns()};
+        watch(session, &t);
         spn_status status = evaluate_batch(session, first, n, wanted, err);
+        watch(session, NULL);
         if (status != SPN_STATUS_OK) {
             /* A pass that stopped midway has moved recurrent states: they start afresh. */
             session->n_cached =
