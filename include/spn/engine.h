@@ -297,8 +297,9 @@ SPN_API bool spn_session_profile(const spn_session *session, size_t i, spn_profi
  * on in another process without being read again: bit for bit as if it had never stopped. The file
  * is as large as the filled cache; it appears under `path` whole or not at all. It fits the same
  * model (told by a SHA-256 of the model's metadata, tensor list and samples of its weights) and the
- * same n_ctx, n_batch and KV types. Errors: INVALID_ARGUMENT (nothing is cached), IO, DISK_FULL,
- * NO_MEMORY. */
+ * same KV types, any n_ctx that holds its tokens and any n_batch; models with windows and those
+ * whose rotation depends on the context want the same n_ctx and n_batch, too. Errors:
+ * INVALID_ARGUMENT (nothing is cached), IO, DISK_FULL, NO_MEMORY. */
 SPN_API spn_status spn_session_save(const spn_session *session, const char *path, spn_error *err);
 /* Restores it. The session's tokens are then those of the file: spn_session_tokens. Errors: IO,
  * FORMAT (damaged, or not such a file), INVALID_CONFIG (another model, or other sizes or types:

@@ -139,6 +139,36 @@ done:
 
 /* ---- loading ---- */
 
+/* Whether what is cached depends on n_ctx and n_batch: rings of windows do, and tables of rotation
+ * that are chosen by the context. */
+static bool depends_on_sizes(const spn_network *network) {
+    for (uint32_t l = 0; l < network->n_layer; l++)
+        if (network->layers[l].window != 0 || network->layers[l].chunk != 0) return true;
+    for (int i = 0; i < SPN_ROPE_COUNT; i++)
+        if (network->rope[i].inv_freq_long != NULL) return true;
+    return false;
+}
+
+static spn_status check_sizes(const spn_session *session, const file_head *head,
+                              const file_head *own, spn_error *err) {
+    bool same = head->n_ctx == own->n_ctx && head->n_batch == own->n_batch;
+    if (!same && depends_on_sizes(session->model->network))
+        return SPN_FAIL(err, INVALID_CONFIG,
+                        "the session was saved with a context of %u tokens in batches of %u: this "
+                        "one has %u and %u",
+                        head->n_ctx, head->n_batch, own->n_ctx, own->n_batch);
+    if (head->type_k != own->type_k || head->type_v != own->type_v)
+        return SPN_FAIL(err, INVALID_CONFIG, "the session was saved with another KV cache type");
+    if (head->n_cached == 0 || head->n_cached > head->n_ctx || head->has_logits > 1)
+        return SPN_FAIL(err, FORMAT, "the session file says %u tokens in a context of %u",
+                        head->n_cached, head->n_ctx);
+    if (head->n_cached > own->n_ctx)
+        return SPN_FAIL(err, INVALID_CONFIG,
+                        "the session file holds %u tokens: they do not fit a context of %u",
+                        head->n_cached, own->n_ctx);
+    return SPN_STATUS_OK;
+}
+
 static spn_status check_head(const spn_session *session, const file_head *head, spn_error *err) {
     file_head own = {0};
     if (memcmp(head->magic, magic, sizeof magic) != 0)
@@ -149,17 +179,7 @@ static spn_status check_head(const spn_session *session, const file_head *head, 
     SPN_TRY(make_head(session, &own, err));
     if (memcmp(head->model, own.model, sizeof own.model) != 0 || head->n_vocab != own.n_vocab)
         return SPN_FAIL(err, INVALID_CONFIG, "the session was saved with another model");
-    if (head->n_ctx != own.n_ctx || head->n_batch != own.n_batch)
-        return SPN_FAIL(err, INVALID_CONFIG,
-                        "the session was saved with a context of %u tokens in batches of %u: this "
-                        "one has %u and %u",
-                        head->n_ctx, head->n_batch, own.n_ctx, own.n_batch);
-    if (head->type_k != own.type_k || head->type_v != own.type_v)
-        return SPN_FAIL(err, INVALID_CONFIG, "the session was saved with another KV cache type");
-    if (head->n_cached == 0 || head->n_cached > head->n_ctx || head->has_logits > 1)
-        return SPN_FAIL(err, FORMAT, "the session file says %u tokens in a context of %u",
-                        head->n_cached, head->n_ctx);
-    return SPN_STATUS_OK;
+    return check_sizes(session, head, &own, err);
 }
 
 static spn_status check_tokens(const spn_session *session, uint32_t n_cached, spn_error *err) {

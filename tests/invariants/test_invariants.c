@@ -118,8 +118,17 @@ static void saved_sessions(const subject *s) {
     check(spn_session_sync(before, s->tokens, half, NULL, &err), &err);
     check(spn_session_save(before, path, &err), &err);
     spn_session_free(before);
+    /* Another batch size will do where nothing cached depends on it. */
     spn_session *after = session_of(s, 1, 16, SPN_KV_TYPE_F32);
+    spn_session *other = session_of(s, 1, 5, SPN_KV_TYPE_F32);
     check(spn_session_load(after, path, &err), &err);
+    if (spn_session_load(other, path, &err) == SPN_STATUS_OK) {
+        check(spn_session_sync(other, s->tokens, N_TOKENS, NULL, &err), &err);
+        same(s, spn_session_logits(other), N_TOKENS - 1, 1, "restored with another batch size");
+    } else {
+        assert_int_equal(err.status, SPN_STATUS_INVALID_CONFIG);
+    }
+    spn_session_free(other);
     same(s, spn_session_logits(after), half - 1, 1, "restored logits");
     check(spn_session_sync(after, s->tokens, N_TOKENS, &n_reused, &err), &err);
     assert_int_equal(n_reused, half == N_TOKENS ? half - 1 : half);

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "spn/spn.h"
+#include "temp.h"
 
 #define MODEL "tests/golden/stories260K.gguf"
 #define BEGINNING                                                                             \
@@ -197,6 +198,45 @@ static void a_loop_ends_where_nobody_wants_it(void **state) {
     assert_int_equal(response.n_repeated_tokens, 599);
     spn_chat_response_clear(&response);
     spn_runtime_free(runtime);
+}
+
+/* A conversation that has outgrown its context goes on in a larger one. */
+static void a_saved_session_fits_other_contexts(void **state) {
+    (void)state;
+    char path[4200];
+    temp_make();
+    snprintf(path, sizeof path, "%s/session", temp_root);
+    spn_chat_options options = {.sampler = {.greedy = true}};
+    spn_load_config config = {.session = {.n_ctx = SMALL_CTX, .n_threads = 1}};
+    spn_runtime *runtime = load(&config);
+    spn_chat_response first = infer(runtime, "", &options);
+    assert_int_equal(spn_runtime_save_session(runtime, path, NULL), SPN_STATUS_OK);
+    spn_runtime_free(runtime);
+
+    config.session.n_ctx = 128;
+    config.session.n_batch = 7;
+    runtime = load(&config);
+    assert_int_equal(spn_runtime_load_session(runtime, path, NULL), SPN_STATUS_OK);
+    options.max_tokens = 80;
+    spn_chat_response second = infer(runtime, first.content, &options);
+    assert_true(second.n_cached_tokens >= SMALL_CTX - 2);
+    spn_runtime_free(runtime);
+    config.session.n_batch = 0;
+    runtime = load(&config);
+    spn_chat_response fresh = infer(runtime, first.content, &options);
+    assert_string_equal(second.content, fresh.content);
+    spn_chat_response_clear(&fresh);
+    spn_runtime_free(runtime);
+
+    spn_error err = {0};
+    config.session.n_ctx = SMALL_CTX / 2;
+    runtime = load(&config);
+    assert_int_equal(spn_runtime_load_session(runtime, path, &err), SPN_STATUS_INVALID_CONFIG);
+    assert_non_null(strstr(err.text, "do not fit a context of 32"));
+    spn_runtime_free(runtime);
+    temp_remove();
+    spn_chat_response_clear(&first);
+    spn_chat_response_clear(&second);
 }
 
 /* Twice what there is, from the estimate for one context: caches grow with it. */
@@ -498,6 +538,7 @@ int main(void) {
         cmocka_unit_test(a_second_turn_reads_only_what_is_new),
         cmocka_unit_test(a_shifted_context_goes_on_as_if_read_anew),
         cmocka_unit_test(a_full_context_is_told),
+        cmocka_unit_test(a_saved_session_fits_other_contexts),
         cmocka_unit_test(a_loop_ends_where_nobody_wants_it),
         cmocka_unit_test(what_does_not_fit_is_refused_with_numbers),
         cmocka_unit_test(the_memory_check_can_be_skipped),
