@@ -20,9 +20,10 @@
  * integer and 12 float accumulators in registers: per block 96 vpdpbusd, 24 float multiplies (36
  * with a minimum) on the same two ports. So 0.80 (0.73) of the vpdpbusd peak is what the contract
  * allows. Loads a block: 16 registers of weights, 48 broadcasts, 2-4 of scales, of which a core has
- * two a vpdpbusd. A panel of k = 4096 (128 KiB) stays in the second-level cache. Measured on Zen 4: a
- * vpdpbusd reads three registers, so that each conversion or addition beside it costs a third of one
- * although it has ports of its own; with those, 0.77 (0.71) is the bound, 0.70 (0.65) is reached.
+ * two a vpdpbusd. A panel of k = 4096 (128 KiB) stays in the second-level cache. Measured on Zen 4:
+ * a vpdpbusd reads three registers, so that each conversion or addition beside it costs a third of
+ * one although it has ports of its own; with those, 0.77 (0.71) is the bound, 0.70 (0.65) is
+ * reached.
  *
  * vpdpbusd multiplies unsigned by signed: weights are made unsigned by an offset, and the sum is
  * right because it starts at -offset * (sum of the block's activations).
@@ -105,7 +106,8 @@ typedef struct qmat_rows_spec {
     qmat_kind kind;
     unsigned block_bytes; /* of 32 elements; 0: super-blocks */
     unsigned unit_bytes;  /* of four blocks of 32, or of a super-block of 256 */
-    bool panel_scales;    /* SUB: the panel's weights are not multiplied with their scales */
+    bool fold;            /* SUB...: the panel's weights are multiplied with their scales, */
+    int panel_offset;     /* SUB: and have this offset then */
     int odd_shift;        /* odd chains' weights are this many bits too high */
     int offset_shift;     /* SUB: the offset is 1 << that */
 } qmat_rows_spec;
@@ -273,9 +275,6 @@ typedef struct qmat_panel {
 
 typedef void (*qmat_unpack_fn)(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS]);
 
-/* Elements 64 u ... of a row as unsigned bytes; only the first 32 exist where n_blocks is 1. */
-typedef __m512i (*qmat_decode_fn)(const uint8_t *row, size_t u, size_t n_blocks);
-
 /* 16 registers of 16 dwords: z[i][j] becomes z[j][i]. */
 INLINE void transpose_16x16(__m512i *z) {
     __m512i t[16], u[16];
@@ -301,20 +300,33 @@ INLINE void transpose_16x16(__m512i *z) {
     }
 }
 
-/* The weights of a panel from a type's decoder. */
-INLINE void unpack_weights(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
-                           qmat_decode_fn decode) {
-    for (size_t u = 0; u < (panel->n_blocks + 1) / 2; u++) {
-        size_t n = panel->n_blocks - 2 * u < 2 ? 1 : 2;
-        for (size_t half = 0; half < 2; half++) {
-            __m512i z[16];
-            for (size_t i = 0; i < 16; i++) z[i] = decode(rows[16 * half + i], u, n);
-            transpose_16x16(z);
-            for (size_t b = 0; b < n; b++) {
-                uint8_t *q = panel->q + panel_slot(2 * u + b, panel->n_groups) * 1024 + 64 * half;
-                for (size_t j = 0; j < 8; j++) _mm512_store_si512(q + 128 * j, z[8 * b + j]);
-            }
-        }
+/* Weights times their sub-blocks' scales, two bytes as one word, modulo 2^16; where they have an
+ * offset, that of the products is spec->panel_offset. Both fit a byte: the types see to that. */
+INLINE __m512i fold_scales(__m512i q, __m512i scales, const qmat_rows_spec *spec) {
+    q = _mm512_mullo_epi16(q, scales);
+    if (spec->kind != QMAT_SUB) return q;
+    __m512i base = _mm512_sub_epi16(_mm512_set1_epi16((short)spec->panel_offset),
+                                    _mm512_slli_epi16(scales, (unsigned)spec->offset_shift));
+    return _mm512_add_epi16(q, _mm512_add_epi16(base, _mm512_slli_epi16(base, 8)));
+}
+
+/* Puts the weights of 16 rows' group `g`, a or b, into the slots of its chains; `half`: rows 16 on.
+ */
+INLINE void unpack_group_weights(const qmat_panel *panel, const qmat_group w[4], size_t g,
+                                 size_t half, const bool is_b, size_t n_chains,
+                                 const qmat_rows_spec *spec) {
+    __m512i z[16];
+    for (size_t i = 0; i < 16; i++) {
+        const qmat_group *four = &w[i / 4];
+        z[i] = is_b ? four->b[i % 4] : four->a[i % 4];
+        if (spec->odd_shift)
+            z[i] = _mm512_mask_srli_epi64(z[i], 0xcc, z[i], (unsigned)spec->odd_shift);
+        if (spec->fold) z[i] = fold_scales(z[i], is_b ? four->sb[i % 4] : four->sa[i % 4], spec);
+    }
+    transpose_16x16(z);
+    for (size_t c = 0; c < n_chains; c++) {
+        uint8_t *q = panel->q + (c * panel->n_groups + g) * 1024 + (is_b ? 512 : 0) + 64 * half;
+        for (size_t j = 0; j < 4; j++) _mm512_store_si512(q + 128 * j, z[4 * c + j]);
     }
 }
 
@@ -323,7 +335,7 @@ INLINE void unpack_group_scales(const qmat_panel *panel, const qmat_group *w, si
                                 size_t first, const qmat_rows_spec *spec, size_t n_chains) {
     bool has_min = spec->kind == QMAT_MIN || spec->kind == QMAT_SUB_MIN;
     __m512 d = w->d, n = has_min ? w->n : w->d;
-    bool has_pairs = spec->kind == QMAT_SUB_MIN || spec->panel_scales;
+    bool has_pairs = spec->kind == QMAT_SUB_MIN || (spec->kind == QMAT_SUB && !spec->fold);
     __m512i pairs = has_pairs ? w->pairs : _mm512_setzero_si512();
     for (size_t c = 0; c < n_chains; c++) {
         size_t slot = c * panel->n_groups + g;
@@ -346,23 +358,34 @@ INLINE void unpack_group_scales(const qmat_panel *panel, const qmat_group *w, si
     }
 }
 
-/* The scales of a panel from a type's loader, whose weights the compiler drops. */
-INLINE void unpack_scales(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
-                          const qmat_rows_spec spec) {
-    const size_t groups_per_unit = spec.block_bytes ? 1 : 2;
-    for (size_t r = 0; r < PANEL_ROWS; r += 4) {
-        const uint8_t *p[4] = {rows[r], rows[r + 1], rows[r + 2], rows[r + 3]};
-        qmat_group w;
-        for (size_t g = 0; g < panel->n_blocks / 4; g += groups_per_unit) {
-            for (size_t half = 0; half < groups_per_unit; half++) {
-                spec.load(&w, p, (int)half);
-                unpack_group_scales(panel, &w, g + half, r, &spec, 4);
+/* Four rows' group g, whole or as far as there are blocks. */
+INLINE void load_group(qmat_group *w, const uint8_t *const rows[4], size_t g, size_t n_blocks,
+                       const qmat_rows_spec *spec) {
+    const size_t groups_per_unit = spec->block_bytes ? 1 : 2;
+    const uint8_t *p[4];
+    for (size_t i = 0; i < 4; i++) p[i] = rows[i] + g / groups_per_unit * spec->unit_bytes;
+    if (n_blocks < 4)
+        load_last(w, p, spec, n_blocks);
+    else if (g % groups_per_unit)
+        spec->load(w, p, 1);
+    else
+        spec->load(w, p, 0);
+}
+
+/* A panel from a type's loader. */
+INLINE void unpack(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
+                   const qmat_rows_spec spec) {
+    for (size_t g = 0; g < panel->n_groups; g++) {
+        size_t n_chains = panel->n_blocks - 4 * g < 4 ? panel->n_blocks - 4 * g : 4;
+        for (size_t half = 0; half < 2; half++) {
+            qmat_group w[4];
+            for (size_t i = 0; i < 4; i++) {
+                size_t first = 16 * half + 4 * i;
+                load_group(&w[i], rows + first, g, n_chains, &spec);
+                unpack_group_scales(panel, &w[i], g, first, &spec, n_chains);
             }
-            for (int i = 0; i < 4; i++) p[i] += spec.unit_bytes;
-        }
-        if (spec.block_bytes && panel->n_blocks % 4) {
-            load_last(&w, p, &spec, panel->n_blocks % 4);
-            unpack_group_scales(panel, &w, panel->n_blocks / 4, r, &spec, panel->n_blocks % 4);
+            unpack_group_weights(panel, w, g, half, false, n_chains, &spec);
+            unpack_group_weights(panel, w, g, half, true, n_chains, &spec);
         }
     }
 }
@@ -383,17 +406,14 @@ typedef struct qmat_type {
     static void rows##n##_##name(const qmat_rows_job *job) {                     \
         rows_kernel(job, (qmat_rows_spec){.load = load_##name, __VA_ARGS__}, n); \
     }
-/* The rows' kernels of a type from load_<name> and the rest of its qmat_rows_spec. */
-#define QMAT_ROWS_ALL(name, ...)    \
-    QMAT_ROWS(name, 1, __VA_ARGS__) \
-    QMAT_ROWS(name, 2, __VA_ARGS__) \
-    QMAT_ROWS(name, 4, __VA_ARGS__) \
-    QMAT_ROWS(name, 8, __VA_ARGS__)
-/* The same for panels, from decode_<name> too. */
-#define QMAT_UNPACK(name, ...)                                                                  \
+/* The kernels of a type from load_<name> and the rest of its qmat_rows_spec. */
+#define QMAT_KERNELS(name, ...)                                                                 \
+    QMAT_ROWS(name, 1, __VA_ARGS__)                                                             \
+    QMAT_ROWS(name, 2, __VA_ARGS__)                                                             \
+    QMAT_ROWS(name, 4, __VA_ARGS__)                                                             \
+    QMAT_ROWS(name, 8, __VA_ARGS__)                                                             \
     static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS]) { \
-        unpack_weights(panel, rows, decode_##name);                                             \
-        unpack_scales(panel, rows, (qmat_rows_spec){.load = load_##name, __VA_ARGS__});         \
+        unpack(panel, rows, (qmat_rows_spec){.load = load_##name, __VA_ARGS__});                \
     }
 #define QMAT_FUNCTIONS(name)                                                                    \
     .rows1 = rows1_##name, .rows2 = rows2_##name, .rows4 = rows4_##name, .rows8 = rows8_##name, \

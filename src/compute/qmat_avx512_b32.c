@@ -47,16 +47,7 @@ INLINE void load_q8_0(qmat_group *w, const uint8_t *const p[4], int half) {
     w->d = _mm512_cvtph_ps(_mm256_or_si256(d0, d1));
 }
 #define Q8_0 .kind = QMAT_PLAIN, .block_bytes = 34, .unit_bytes = 136
-QMAT_ROWS_ALL(q8_0, Q8_0)
-
-INLINE __m512i decode_q8_0(const uint8_t *row, size_t u, size_t n) {
-    const uint8_t *p = row + 68 * u + 2;
-    __m512i x = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)p));
-    if (n == 2) x = _mm512_inserti64x4(x, _mm256_loadu_si256((const void *)(p + 34)), 1);
-    return _mm512_xor_si512(x, _mm512_set1_epi8((char)0x80));
-}
-
-QMAT_UNPACK(q8_0, Q8_0)
+QMAT_KERNELS(q8_0, Q8_0)
 
 static const qmat_type type_q8_0 = {.kind = QMAT_PLAIN,
                                     .panel_kind = QMAT_PLAIN,
@@ -104,15 +95,6 @@ INLINE void split_nibbles(qmat_group *w, int row, row_bytes raw, const uint8_t *
     w->b[row] = _mm512_and_si512(_mm512_srli_epi16(qs, 4), low);
 }
 
-/* 64 elements from the 16 bytes at `p` and at p + bytes (or p again, where n is 1). */
-INLINE __m512i nibbles_64(const uint8_t *p, size_t bytes, size_t n) {
-    const __m512i shift = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
-    __m512i x = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
-    __m128i next = _mm_loadu_si128((const void *)(n == 2 ? p + bytes : p));
-    x = _mm512_mask_broadcast_i32x4(x, 0xff00, next);
-    return _mm512_and_si512(_mm512_srlv_epi64(x, shift), _mm512_set1_epi8(15));
-}
-
 /* ---- Q4_0, Q4_1 ---- */
 
 static const uint8_t q4_0_qs[64] ALIGNED = {LANES_XY(2, 18)};
@@ -128,12 +110,7 @@ INLINE void load_q4_0(qmat_group *w, const uint8_t *const p[4], int half) {
     w->d = widen_f16(d);
 }
 #define Q4_0 .kind = QMAT_PLAIN, .block_bytes = 18, .unit_bytes = 72
-QMAT_ROWS_ALL(q4_0, Q4_0)
-
-INLINE __m512i decode_q4_0(const uint8_t *row, size_t u, size_t n) {
-    return nibbles_64(row + 36 * u + 2, 18, n);
-}
-QMAT_UNPACK(q4_0, Q4_0)
+QMAT_KERNELS(q4_0, Q4_0)
 
 static const qmat_type type_q4_0 = {.kind = QMAT_PLAIN,
                                     .panel_kind = QMAT_PLAIN,
@@ -157,12 +134,7 @@ INLINE void load_q4_1(qmat_group *w, const uint8_t *const p[4], int half) {
     w->n = widen_f16(m);
 }
 #define Q4_1 .kind = QMAT_MIN, .block_bytes = 20, .unit_bytes = 80
-QMAT_ROWS_ALL(q4_1, Q4_1)
-
-INLINE __m512i decode_q4_1(const uint8_t *row, size_t u, size_t n) {
-    return nibbles_64(row + 40 * u + 4, 20, n);
-}
-QMAT_UNPACK(q4_1, Q4_1)
+QMAT_KERNELS(q4_1, Q4_1)
 
 static const qmat_type type_q4_1 = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q4_1)};
 QMAT_MATMUL(q4_1)
@@ -183,15 +155,6 @@ INLINE __m512i add_fifth(__m512i q, row_bytes raw, const uint8_t *index) {
     return _mm512_mask_add_epi8(q, set, q, _mm512_set1_epi8(16));
 }
 
-/* 64 elements, with their fifth bits from the 4 bytes before each 16. */
-INLINE __m512i fives_64(const uint8_t *p, size_t bytes, size_t n) {
-    uint32_t low, high;
-    memcpy(&low, p - 4, 4);
-    memcpy(&high, n == 2 ? p + bytes - 4 : p - 4, 4);
-    __m512i q = nibbles_64(p, bytes, n);
-    return _mm512_mask_add_epi8(q, (uint64_t)high << 32 | low, q, _mm512_set1_epi8(16));
-}
-
 static const uint8_t q5_0_qs[64] ALIGNED = {LANES_XY(6, 22)};
 static const uint8_t q5_0_low[64] ALIGNED = {BITS_XY(2, 22)};
 static const uint8_t q5_0_high[64] ALIGNED = {BITS_XY(4, 22)};
@@ -209,12 +172,7 @@ INLINE void load_q5_0(qmat_group *w, const uint8_t *const p[4], int half) {
     w->d = widen_f16(d);
 }
 #define Q5_0 .kind = QMAT_PLAIN, .block_bytes = 22, .unit_bytes = 88
-QMAT_ROWS_ALL(q5_0, Q5_0)
-
-INLINE __m512i decode_q5_0(const uint8_t *row, size_t u, size_t n) {
-    return fives_64(row + 44 * u + 6, 22, n);
-}
-QMAT_UNPACK(q5_0, Q5_0)
+QMAT_KERNELS(q5_0, Q5_0)
 
 static const qmat_type type_q5_0 = {.kind = QMAT_PLAIN,
                                     .panel_kind = QMAT_PLAIN,
@@ -242,12 +200,7 @@ INLINE void load_q5_1(qmat_group *w, const uint8_t *const p[4], int half) {
     w->n = widen_f16(m);
 }
 #define Q5_1 .kind = QMAT_MIN, .block_bytes = 24, .unit_bytes = 96
-QMAT_ROWS_ALL(q5_1, Q5_1)
-
-INLINE __m512i decode_q5_1(const uint8_t *row, size_t u, size_t n) {
-    return fives_64(row + 48 * u + 8, 24, n);
-}
-QMAT_UNPACK(q5_1, Q5_1)
+QMAT_KERNELS(q5_1, Q5_1)
 
 static const qmat_type type_q5_1 = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q5_1)};
 QMAT_MATMUL(q5_1)
@@ -265,12 +218,7 @@ INLINE void load_iq4_nl(qmat_group *w, const uint8_t *const p[4], int half) {
     for (int i = 0; i < 4; i++) look_up(w, i, value_table(spn_iq4_values));
 }
 #define IQ4_NL .kind = QMAT_PLAIN, .block_bytes = 18, .unit_bytes = 72
-QMAT_ROWS_ALL(iq4_nl, IQ4_NL)
-
-INLINE __m512i decode_iq4_nl(const uint8_t *row, size_t u, size_t n) {
-    return _mm512_shuffle_epi8(value_table(spn_iq4_values), decode_q4_0(row, u, n));
-}
-QMAT_UNPACK(iq4_nl, IQ4_NL)
+QMAT_KERNELS(iq4_nl, IQ4_NL)
 
 static const qmat_type type_iq4_nl = {.kind = QMAT_PLAIN,
                                       .panel_kind = QMAT_PLAIN,
@@ -300,12 +248,7 @@ INLINE void load_mxfp4(qmat_group *w, const uint8_t *const p[4], int half) {
     w->d = power_of_2(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)e)));
 }
 #define MXFP4 .kind = QMAT_PLAIN, .block_bytes = 17, .unit_bytes = 68
-QMAT_ROWS_ALL(mxfp4, MXFP4)
-
-INLINE __m512i decode_mxfp4(const uint8_t *row, size_t u, size_t n) {
-    return _mm512_shuffle_epi8(value_table(spn_mxfp4_values), nibbles_64(row + 34 * u + 1, 17, n));
-}
-QMAT_UNPACK(mxfp4, MXFP4)
+QMAT_KERNELS(mxfp4, MXFP4)
 
 static const qmat_type type_mxfp4 = {.kind = QMAT_PLAIN,
                                      .panel_kind = QMAT_PLAIN,

@@ -1,159 +1,132 @@
 /* qmat_avx512_grid.c - AVX-512 products: the types with grids, and the ternary ones.
  * SPDX-License-Identifier: Apache-2.0
  *
- * A packed entry of a grid (iq_grids.c) becomes its 8 numbers with one PDEP, which spreads the
- * entry's places in the list of values over the bytes of a word, and one byte shuffle of that list;
- * a mask of 32 sign bits then negates a block's bytes. That is four look-ups, four PDEP and about a
- * dozen other operations for 32 weights, more than the product itself takes: with one token these
- * types are bound by their decoding, at 10 to 20 cycles a block; with many it costs little.
+ * A row of a grid (iq_grids.c) is kept as the 8 or 4 bytes that it stands for, so that a group's
+ * 128 weights are 16 or 32 look-ups, two to a move, and two masked subtractions for the signs,
+ * whose eighth of each seven comes from a byte permutation over a table of 128. With one token
+ * these types are bound by their look-ups, two loads and a shuffle for 8 weights; with many they
+ * cost little.
  */
 #include <assert.h>
 
 #include "compute/qmat_avx512.h"
 
-#define TWO_BITS 0x0303030303030303u
 #define THREE_BITS 0x0707070707070707u
 #define FOUR_BITS 0x0f0f0f0f0f0f0f0fu
+/* Makes all numbers of the grids unsigned, and less than 128 as sub-blocks' sums need them. */
+#define OFFSET 64
 
-INLINE __m256i four_words(uint64_t a, uint64_t b, uint64_t c, uint64_t d) {
-    return _mm256_setr_epi64x((long long)a, (long long)b, (long long)c, (long long)d);
+/* ---- the grids, as bytes plus OFFSET; filled before the table of kernels is used ---- */
+
+static uint64_t iq2_xxs[256], iq2_xs[512], iq2_s[1024], iq1[2048];
+static uint32_t iq3_xxs[256], iq3_s[512];
+/* The signs that 7 bits stand for: their parity is the eighth. */
+static uint8_t signs_of_7[128] ALIGNED;
+
+static const int8_t iq2_values[4] = {8, 25, 43};
+static const int8_t iq3_xxs_values[8] = {4, 12, 20, 28, 36, 44, 52, 62};
+static const int8_t iq3_s_values[8] = {1, 3, 5, 7, 9, 11, 13, 15};
+static const int8_t iq1_values[4] = {-8, 0, 8}; /* to which delta comes, 1 or -1 */
+
+/* `n` numbers of `bits` bits each: their values, a byte each. */
+static uint64_t values_of(uint32_t packed, unsigned n, unsigned bits, const int8_t *values) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < n; i++, packed >>= bits)
+        bytes |= (uint64_t)(uint8_t)(values[packed & ((1u << bits) - 1)] + OFFSET) << 8 * i;
+    return bytes;
 }
 
-INLINE __m256i negate_where(__m256i x, uint32_t signs) {
-    return _mm256_mask_sub_epi8(x, signs, _mm256_setzero_si256(), x);
+static void fill_grids(void) {
+    for (size_t i = 0; i < SPN_COUNT(iq2_xxs); i++)
+        iq2_xxs[i] = values_of(spn_iq2_xxs_grid[i], 8, 2, iq2_values);
+    for (size_t i = 0; i < SPN_COUNT(iq2_xs); i++)
+        iq2_xs[i] = values_of(spn_iq2_xs_grid[i], 8, 2, iq2_values);
+    for (size_t i = 0; i < SPN_COUNT(iq2_s); i++)
+        iq2_s[i] = values_of(spn_iq2_s_grid[i], 8, 2, iq2_values);
+    for (size_t i = 0; i < SPN_COUNT(iq1); i++)
+        iq1[i] = values_of(spn_iq1_s_grid[i], 8, 2, iq1_values);
+    for (size_t i = 0; i < SPN_COUNT(iq3_xxs); i++)
+        iq3_xxs[i] = (uint32_t)values_of(spn_iq3_xxs_grid[i], 4, 3, iq3_xxs_values);
+    for (size_t i = 0; i < SPN_COUNT(iq3_s); i++)
+        iq3_s[i] = (uint32_t)values_of(spn_iq3_s_grid[i], 4, 3, iq3_s_values);
+    for (unsigned i = 0; i < SPN_COUNT(signs_of_7); i++)
+        signs_of_7[i] = (uint8_t)(i | (unsigned)(__builtin_popcount(i) & 1) << 7);
 }
 
-/* Four sign tables of 7 bits, whose eighth is their parity. */
-INLINE uint32_t signs_of_28(uint32_t bits) {
-    uint32_t x = _pdep_u32(bits, 0x7f7f7f7fu), parity = x ^ x >> 4;
-    parity ^= parity >> 2;
-    parity ^= parity >> 1;
-    return x | (parity & 0x01010101u) << 7;
+/* ---- look-ups ---- */
+
+INLINE __m512i four_lanes(__m128i l0, __m128i l1, __m128i l2, __m128i l3) {
+    __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(l0), l1, 1);
+    __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(l2), l3, 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-/* The list of values in each 16 bytes, for a byte shuffle. */
-INLINE __m256i values_of(const int8_t *values) {
-    return _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)values));
+INLINE __m128i two_of_8(const uint64_t *grid, const uint16_t *at) {
+    return _mm_set_epi64x((long long)grid[at[1]], (long long)grid[at[0]]);
 }
 
-static const int8_t iq2_values[16] = {8, 25, 43};
-static const int8_t iq3_xxs_values[16] = {4, 12, 20, 28, 36, 44, 52, 62};
-static const int8_t iq3_s_values[16] = {1, 3, 5, 7, 9, 11, 13, 15};
-/* 8 g + delta with delta 1, and with -1 four places on. */
-static const int8_t iq1_values[16] = {-7, 1, 9, 0, -9, -1, 7};
-
-/* ---- 32 weights of block b, as signed bytes ---- */
-
-INLINE __m256i block_iq2_xxs(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 8 * b;
-    const uint16_t *grid = spn_iq2_xxs_grid;
-    __m256i x = four_words(_pdep_u64(grid[qs[0]], TWO_BITS), _pdep_u64(grid[qs[1]], TWO_BITS),
-                           _pdep_u64(grid[qs[2]], TWO_BITS), _pdep_u64(grid[qs[3]], TWO_BITS));
-    return negate_where(_mm256_shuffle_epi8(values_of(iq2_values), x),
-                        signs_of_28(spn_load_u32(qs + 4)));
+INLINE __m128i four_of_4(const uint32_t *grid, const uint16_t *at) {
+    return _mm_setr_epi32((int)grid[at[0]], (int)grid[at[1]], (int)grid[at[2]], (int)grid[at[3]]);
 }
 
-INLINE __m256i block_iq2_xs(const uint8_t *row, size_t b) {
-    const uint16_t *grid = spn_iq2_xs_grid;
-    uint64_t word[4];
-    uint32_t signs = 0;
-    for (size_t l = 0; l < 4; l++) {
-        uint32_t q = spn_load_u16(row + 2 + 8 * b + 2 * l);
-        word[l] = _pdep_u64(grid[q & 511], TWO_BITS);
-        signs |= q >> 9 << 7 * l;
+/* Row i's weights from the places of its 16 eights in the grid. */
+INLINE void look_up_8(qmat_group *w, int i, const uint64_t *grid, const uint16_t at[16]) {
+    w->a[i] = four_lanes(two_of_8(grid, at), two_of_8(grid, at + 4), two_of_8(grid, at + 8),
+                         two_of_8(grid, at + 12));
+    w->b[i] = four_lanes(two_of_8(grid, at + 2), two_of_8(grid, at + 6), two_of_8(grid, at + 10),
+                         two_of_8(grid, at + 14));
+}
+
+/* From those of its 32 fours. */
+INLINE void look_up_4(qmat_group *w, int i, const uint32_t *grid, const uint16_t at[32]) {
+    w->a[i] = four_lanes(four_of_4(grid, at), four_of_4(grid, at + 8), four_of_4(grid, at + 16),
+                         four_of_4(grid, at + 24));
+    w->b[i] = four_lanes(four_of_4(grid, at + 4), four_of_4(grid, at + 12),
+                         four_of_4(grid, at + 20), four_of_4(grid, at + 28));
+}
+
+INLINE __m128i load_16(const uint8_t *p) { return _mm_loadu_si128((const void *)p); }
+
+/* 16 places: the bytes at `p`, and high bits that are in place already. */
+INLINE void places_16(uint16_t at[16], const uint8_t *p, __m256i high) {
+    _mm256_storeu_si256((void *)at, _mm256_or_si256(_mm256_cvtepu8_epi16(load_16(p)), high));
+}
+
+/* Four of each of the four words, or bytes, of x: turned right by 0, step, 2 step, 3 step bits. */
+INLINE __m256i spread_words(uint64_t x, int step) {
+    const __m256i at = _mm256_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3, 4, 5, 4, 5,
+                                        4, 5, 4, 5, 6, 7, 6, 7, 6, 7, 6, 7);
+    const long long counts =
+        ((long long)(3 * step) << 48) + ((long long)(2 * step) << 32) + ((long long)step << 16);
+    __m256i words = _mm256_shuffle_epi8(_mm256_set1_epi64x((long long)x), at);
+    return _mm256_srlv_epi16(words, _mm256_set1_epi64x(counts));
+}
+
+/* ---- signs ---- */
+
+/* Of four rows, a row a lane: byte 4 c + l is for eight l of block c. */
+INLINE void apply_signs(qmat_group *w, __m512i signs) {
+    const __m512i order =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    const __m512i twice = _mm512_set1_epi8((char)(2 * OFFSET));
+    uint64_t masks[8];
+    _mm512_storeu_si512(masks, _mm512_shuffle_epi8(signs, order));
+    for (int i = 0; i < 4; i++) {
+        w->a[i] = _mm512_mask_sub_epi8(w->a[i], masks[2 * i], twice, w->a[i]);
+        w->b[i] = _mm512_mask_sub_epi8(w->b[i], masks[2 * i + 1], twice, w->b[i]);
     }
-    __m256i x = four_words(word[0], word[1], word[2], word[3]);
-    return negate_where(_mm256_shuffle_epi8(values_of(iq2_values), x), signs_of_28(signs));
 }
 
-INLINE __m256i block_iq2_s(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 4 * b, *signs = row + 34 + 4 * b;
-    const uint16_t *grid = spn_iq2_s_grid;
-    uint32_t high = row[66 + b];
-    uint64_t word[4];
-    for (size_t l = 0; l < 4; l++)
-        word[l] = _pdep_u64(grid[qs[l] | (high >> 2 * l & 3) << 8], TWO_BITS);
-    __m256i x = four_words(word[0], word[1], word[2], word[3]);
-    return negate_where(_mm256_shuffle_epi8(values_of(iq2_values), x), spn_load_u32(signs));
+/* The same from 7 bits each, a byte each whose highest bit does not count. */
+INLINE void apply_signs_of_7(qmat_group *w, __m512i bits) {
+    __m512i low = _mm512_load_si512(signs_of_7), high = _mm512_load_si512(signs_of_7 + 64);
+    apply_signs(w, _mm512_permutex2var_epi8(low, bits, high));
 }
 
-INLINE __m256i block_iq3_xxs(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 8 * b;
-    const uint16_t *grid = spn_iq3_xxs_grid;
-    uint64_t word[4];
-    for (size_t l = 0; l < 4; l++)
-        word[l] = _pdep_u64(grid[qs[2 * l]] | (uint32_t)grid[qs[2 * l + 1]] << 12, THREE_BITS);
-    __m256i x = four_words(word[0], word[1], word[2], word[3]);
-    return negate_where(_mm256_shuffle_epi8(values_of(iq3_xxs_values), x),
-                        signs_of_28(spn_load_u32(row + 66 + 4 * b)));
-}
-
-INLINE __m256i block_iq3_s(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 8 * b;
-    const uint16_t *grid = spn_iq3_s_grid;
-    uint32_t high = row[66 + b];
-    uint64_t word[4];
-    for (size_t l = 0; l < 4; l++) {
-        uint32_t first = grid[qs[2 * l] | (high >> 2 * l & 1) << 8];
-        uint32_t second = grid[qs[2 * l + 1] | (high >> (2 * l + 1) & 1) << 8];
-        word[l] = _pdep_u64(first | second << 12, THREE_BITS);
-    }
-    __m256i x = four_words(word[0], word[1], word[2], word[3]);
-    return negate_where(_mm256_shuffle_epi8(values_of(iq3_s_values), x),
-                        spn_load_u32(row + 74 + 4 * b));
-}
-
-INLINE __m256i block_iq1_s(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 4 * b;
-    uint32_t qh = spn_load_u16(row + 34 + 2 * b);
-    uint64_t word[4];
-    for (size_t l = 0; l < 4; l++)
-        word[l] = _pdep_u64(spn_iq1_s_grid[qs[l] | (qh >> 3 * l & 7) << 8], TWO_BITS);
-    __m256i x = four_words(word[0], word[1], word[2], word[3]);
-    x = _mm256_or_si256(x, _mm256_set1_epi8((char)(qh >> 15 << 2)));
-    return _mm256_shuffle_epi8(values_of(iq1_values), x);
-}
-
-INLINE __m256i block_iq1_m(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 4 * b;
-    uint32_t qh = spn_load_u16(row + 32 + 2 * b); /* a nibble a group */
-    uint64_t word[4];
-    for (size_t l = 0; l < 4; l++) {
-        uint32_t high = qh >> 4 * l & 15;
-        uint64_t minus = (high >> 3) * 0x0404040404040404u;
-        word[l] = _pdep_u64(spn_iq1_s_grid[qs[l] | (high & 7) << 8], TWO_BITS) | minus;
-    }
-    __m256i x = four_words(word[0], word[1], word[2], word[3]);
-    return _mm256_shuffle_epi8(values_of(iq1_values), x);
-}
-
-/* The bytes of TQ1_0 that block b's numbers stand in, and their powers of 3: two of 16 each. */
-static const uint8_t tq1_0_at[8][2] = {{0, 16}, {0, 16},  {0, 16},  {0, 16},
-                                       {0, 16}, {32, 32}, {32, 32}, {32, 48}};
-static const uint8_t tq1_0_power[8][2] = {{1, 1},   {3, 3}, {9, 9},  {27, 27},
-                                          {81, 81}, {1, 3}, {9, 27}, {81, 0}};
-
-/* 0, 1, 2 as they are stored; the offset is 1. */
-INLINE __m256i block_tq1_0(const uint8_t *row, size_t b) {
-    assert(b < 8);
-    __m128i lo = _mm_loadu_si128((const void *)(row + tq1_0_at[b][0]));
-    __m128i hi = b < 7 ? _mm_loadu_si128((const void *)(row + tq1_0_at[b][1]))
-                       : _mm_set1_epi32((int)spn_load_u32(row + 48));
-    __m512i x = _mm512_cvtepu8_epi16(_mm256_set_m128i(hi, lo));
-    /* The last block's second half has powers 1, 3, 9, 27 in turn, four bytes each. */
-    const __m256i last = _mm256_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
-    __m256i second = b < 7 ? _mm256_set1_epi16(tq1_0_power[b][1]) : last;
-    __m512i power =
-        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi16(tq1_0_power[b][0])), second, 1);
-    x = _mm512_and_si512(_mm512_mullo_epi16(x, power), _mm512_set1_epi16(255));
-    x = _mm512_srli_epi16(_mm512_mullo_epi16(x, _mm512_set1_epi16(3)), 8);
-    return _mm512_cvtepi16_epi8(x);
-}
-
-INLINE __m256i block_tq2_0(const uint8_t *row, size_t b) {
-    __m256i x = _mm256_loadu_si256((const void *)(row + 32 * (b / 4)));
-    x = _mm256_srl_epi16(x, _mm_cvtsi32_si128((int)(2 * (b % 4))));
-    return _mm256_and_si256(x, _mm256_set1_epi8(3));
+/* And from dwords of four times 7 bits. */
+INLINE void apply_signs_of_28(qmat_group *w, __m512i words) {
+    const __m512i from = _mm512_set1_epi64(0x352e2720150e0700);
+    apply_signs_of_7(w, _mm512_multishift_epi64_epi8(from, words));
 }
 
 /* ---- scales: 2 ls + 1 of a group's four blocks, or of its eight sub-blocks ---- */
@@ -225,25 +198,159 @@ INLINE __m512i chains_first(__m128i r0, __m128i r1, __m128i r2, __m128i r3) {
     return _mm512_permutexvar_epi32(order, _mm512_inserti32x4(x, r3, 3));
 }
 
-INLINE __m512i two_blocks(__m256i first, __m256i second, uint8_t offset) {
-    __m512i x = _mm512_inserti64x4(_mm512_castsi256_si512(first), second, 1);
-    return _mm512_add_epi8(x, _mm512_set1_epi8((char)offset));
+/* 16 bytes at `at` of each row. */
+INLINE __m512i rows_16(const uint8_t *const p[4], size_t at) {
+    return four_lanes(load_16(p[0] + at), load_16(p[1] + at), load_16(p[2] + at),
+                      load_16(p[3] + at));
 }
 
-/* A group's four blocks, in the order of qmat_group. */
-#define LOAD_BLOCKS(name, w, i, row, first, offset)                                               \
-    do {                                                                                          \
-        __m512i x = two_blocks(block_##name(row, first), block_##name(row, (first) + 1), offset); \
-        __m512i y =                                                                               \
-            two_blocks(block_##name(row, (first) + 2), block_##name(row, (first) + 3), offset);   \
-        (w)->a[i] = _mm512_shuffle_i64x2(x, y, 0x88);                                             \
-        (w)->b[i] = _mm512_shuffle_i64x2(x, y, 0xdd);                                             \
-    } while (0)
+/* ---- weights of a group ---- */
+
+INLINE __m128i odd_dwords(const uint8_t *p) {
+    const __m256i odd = _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7);
+    __m256i x = _mm256_loadu_si256((const void *)p);
+    return _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(x, odd));
+}
+
+INLINE void weights_iq2_xxs(qmat_group *w, const uint8_t *const p[4], size_t half) {
+    for (int i = 0; i < 4; i++) {
+        const uint8_t *qs = p[i] + 2 + 32 * half;
+        uint16_t at[16];
+        for (size_t j = 0; j < 16; j++) at[j] = qs[j / 4 * 8 + j % 4];
+        look_up_8(w, i, iq2_xxs, at);
+    }
+    size_t at = 2 + 32 * half;
+    apply_signs_of_28(w, four_lanes(odd_dwords(p[0] + at), odd_dwords(p[1] + at),
+                                    odd_dwords(p[2] + at), odd_dwords(p[3] + at)));
+}
+
+INLINE void weights_iq2_xs(qmat_group *w, const uint8_t *const p[4], size_t half) {
+    __m128i signs[4];
+    for (int i = 0; i < 4; i++) {
+        __m256i q = _mm256_loadu_si256((const void *)(p[i] + 2 + 32 * half));
+        uint16_t at[16];
+        _mm256_storeu_si256((void *)at, _mm256_and_si256(q, _mm256_set1_epi16(511)));
+        look_up_8(w, i, iq2_xs, at);
+        signs[i] = _mm256_cvtepi16_epi8(_mm256_srli_epi16(q, 9));
+    }
+    apply_signs_of_7(w, four_lanes(signs[0], signs[1], signs[2], signs[3]));
+}
+
+INLINE void weights_iq2_s(qmat_group *w, const uint8_t *const p[4], size_t half) {
+    for (int i = 0; i < 4; i++) {
+        uint64_t high = _pdep_u64(spn_load_u32(p[i] + 66 + 4 * half), 0x00ff00ff00ff00ffu);
+        __m256i bits = _mm256_and_si256(spread_words(high, 2), _mm256_set1_epi16(3));
+        uint16_t at[16];
+        places_16(at, p[i] + 2 + 16 * half, _mm256_slli_epi16(bits, 8));
+        look_up_8(w, i, iq2_s, at);
+    }
+    apply_signs(w, rows_16(p, 34 + 16 * half));
+}
+
+INLINE void weights_iq3_xxs(qmat_group *w, const uint8_t *const p[4], size_t half) {
+    for (int i = 0; i < 4; i++) {
+        uint16_t at[32];
+        for (size_t j = 0; j < 32; j++) at[j] = p[i][2 + 32 * half + j];
+        look_up_4(w, i, iq3_xxs, at);
+    }
+    apply_signs_of_28(w, rows_16(p, 66 + 16 * half));
+}
+
+INLINE void weights_iq3_s(qmat_group *w, const uint8_t *const p[4], size_t half) {
+    for (int i = 0; i < 4; i++) {
+        __m512i q = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)(p[i] + 2 + 32 * half)));
+        __mmask32 high = spn_load_u32(p[i] + 66 + 4 * half);
+        uint16_t at[32];
+        _mm512_storeu_si512(at, _mm512_mask_add_epi16(q, high, q, _mm512_set1_epi16(256)));
+        look_up_4(w, i, iq3_s, at);
+    }
+    apply_signs(w, rows_16(p, 74 + 16 * half));
+}
+
+INLINE void weights_iq1_s(qmat_group *w, const uint8_t *const p[4], size_t half) {
+    for (int i = 0; i < 4; i++) {
+        uint64_t qh;
+        memcpy(&qh, p[i] + 34 + 8 * half, sizeof(qh));
+        __m256i bits = _mm256_and_si256(spread_words(qh, 3), _mm256_set1_epi16(7));
+        uint16_t at[16];
+        places_16(at, p[i] + 2 + 16 * half, _mm256_slli_epi16(bits, 8));
+        look_up_8(w, i, iq1, at);
+        __mmask16 minus = _mm256_movepi16_mask(spread_words(qh, 0)); /* a dword of the lane each */
+        __m512i delta = _mm512_mask_blend_epi32(minus, _mm512_set1_epi8(1), _mm512_set1_epi8(-1));
+        w->a[i] = _mm512_add_epi8(w->a[i], delta);
+        w->b[i] = _mm512_add_epi8(w->b[i], delta);
+    }
+}
+
+INLINE void weights_iq1_m(qmat_group *w, const uint8_t *const p[4], size_t half) {
+    const __m512i plus = _mm512_set1_epi8(1), minus = _mm512_set1_epi8(-1);
+    for (int i = 0; i < 4; i++) {
+        uint64_t qh;
+        memcpy(&qh, p[i] + 32 + 8 * half, sizeof(qh));
+        __m256i bits = spread_words(qh, 4);
+        uint16_t at[16];
+        places_16(at, p[i] + 16 * half,
+                  _mm256_slli_epi16(_mm256_and_si256(bits, _mm256_set1_epi16(7)), 8));
+        look_up_8(w, i, iq1, at);
+        /* Bit 4 c + l is for eight l of block c. */
+        uint32_t down = _mm256_test_epi16_mask(bits, _mm256_set1_epi16(8));
+        __mmask8 in_a = (__mmask8)_pext_u32(down, 0x3333), in_b = (__mmask8)_pext_u32(down, 0xcccc);
+        w->a[i] = _mm512_add_epi8(w->a[i], _mm512_mask_blend_epi64(in_a, plus, minus));
+        w->b[i] = _mm512_add_epi8(w->b[i], _mm512_mask_blend_epi64(in_b, plus, minus));
+    }
+}
+
+/* The bytes of TQ1_0 that block b's numbers stand in, and their powers of 3: two of 16 each. */
+static const uint8_t tq1_0_at[8][2] = {{0, 16}, {0, 16},  {0, 16},  {0, 16},
+                                       {0, 16}, {32, 32}, {32, 32}, {32, 48}};
+static const uint8_t tq1_0_power[8][2] = {{1, 1},   {3, 3}, {9, 9},  {27, 27},
+                                          {81, 81}, {1, 3}, {9, 27}, {81, 0}};
+
+/* 0, 1, 2 as they are stored; the offset is 1. */
+INLINE __m256i block_tq1_0(const uint8_t *row, size_t b) {
+    assert(b < 8);
+    __m128i lo = _mm_loadu_si128((const void *)(row + tq1_0_at[b][0]));
+    __m128i hi = b < 7 ? _mm_loadu_si128((const void *)(row + tq1_0_at[b][1]))
+                       : _mm_set1_epi32((int)spn_load_u32(row + 48));
+    __m512i x = _mm512_cvtepu8_epi16(_mm256_set_m128i(hi, lo));
+    /* The last block's second half has powers 1, 3, 9, 27 in turn, four bytes each. */
+    const __m256i last = _mm256_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
+    __m256i second = b < 7 ? _mm256_set1_epi16(tq1_0_power[b][1]) : last;
+    __m512i power =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi16(tq1_0_power[b][0])), second, 1);
+    x = _mm512_and_si512(_mm512_mullo_epi16(x, power), _mm512_set1_epi16(255));
+    x = _mm512_srli_epi16(_mm512_mullo_epi16(x, _mm512_set1_epi16(3)), 8);
+    return _mm512_cvtepi16_epi8(x);
+}
+
+/* 0, 1, 2 as they are stored. */
+INLINE void weights_tq1_0(qmat_group *w, const uint8_t *const p[4], size_t half) {
+    for (int i = 0; i < 4; i++) {
+        __m256i x[4];
+        for (size_t b = 0; b < 4; b++) x[b] = block_tq1_0(p[i], 4 * half + b);
+        __m512i low = _mm512_inserti64x4(_mm512_castsi256_si512(x[0]), x[1], 1);
+        __m512i high = _mm512_inserti64x4(_mm512_castsi256_si512(x[2]), x[3], 1);
+        w->a[i] = _mm512_shuffle_i64x2(low, high, 0x88);
+        w->b[i] = _mm512_shuffle_i64x2(low, high, 0xdd);
+    }
+}
+
+INLINE void weights_tq2_0(qmat_group *w, const uint8_t *const p[4], size_t half) {
+    const __m512i two = _mm512_set1_epi8(3), down = _mm512_setr_epi64(0, 0, 2, 2, 4, 4, 6, 6);
+    for (int i = 0; i < 4; i++) {
+        __m512i a = _mm512_broadcast_i32x4(load_16(p[i] + 32 * half));
+        __m512i b = _mm512_broadcast_i32x4(load_16(p[i] + 32 * half + 16));
+        w->a[i] = _mm512_and_si512(_mm512_srlv_epi64(a, down), two);
+        w->b[i] = _mm512_and_si512(_mm512_srlv_epi64(b, down), two);
+    }
+}
+
+/* ---- types ---- */
 
 /* Types with a scale a block. */
-#define LOAD_PLAIN(name, d_at, scales, factor, offset)                                           \
+#define LOAD_PLAIN(name, d_at, scales, factor)                                                   \
     INLINE void load_##name(qmat_group *w, const uint8_t *const p[4], int half) {                \
-        for (int i = 0; i < 4; i++) LOAD_BLOCKS(name, w, i, p[i], 4 * (size_t)half, offset);     \
+        weights_##name(w, p, (size_t)half);                                                      \
         __m512 d = row_scales(spn_load_u16(p[0] + (d_at)), spn_load_u16(p[1] + (d_at)),          \
                               spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), factor); \
         __m512i s = chains_first(scales(p[0], half), scales(p[1], half), scales(p[2], half),     \
@@ -255,32 +362,19 @@ INLINE __m512i two_blocks(__m256i first, __m256i second, uint8_t offset) {
 #define LOAD_SUB(name, d_of)                                                            \
     INLINE void load_##name(qmat_group *w, const uint8_t *const p[4], int half) {       \
         long long ls[4];                                                                \
-        for (int i = 0; i < 4; i++) {                                                   \
-            LOAD_BLOCKS(name, w, i, p[i], 4 * (size_t)half, 64);                        \
-            ls[i] = (long long)sub_scales_##name(p[i], half);                           \
-        }                                                                               \
+        weights_##name(w, p, (size_t)half);                                             \
+        for (int i = 0; i < 4; i++) ls[i] = (long long)sub_scales_##name(p[i], half);   \
         __m512i scales = _mm512_setr_epi64(ls[0], 0, ls[1], 0, ls[2], 0, ls[3], 0);     \
         scales = _mm512_add_epi8(_mm512_add_epi8(scales, scales), _mm512_set1_epi8(1)); \
         spread_scales(w, scales, 0);                                                    \
         w->d = row_scales(d_of(p[0]), d_of(p[1]), d_of(p[2]), d_of(p[3]), 0.125f);      \
     }
 
-#define DECODE(name, bytes, offset)                                            \
-    INLINE __m512i decode_##name(const uint8_t *row, size_t u, size_t n) {     \
-        const uint8_t *p = row + u / 4 * (bytes);                              \
-        size_t b = u % 4 * 2;                                                  \
-        (void)n;                                                               \
-        return two_blocks(block_##name(p, b), block_##name(p, b + 1), offset); \
-    }
-
 #define SPEC_PLAIN(bytes) .kind = QMAT_PLAIN, .unit_bytes = (bytes)
-#define SPEC_SUB(bytes) \
-    .kind = QMAT_SUB, .unit_bytes = (bytes), .panel_scales = true, .offset_shift = 6
+#define SPEC_SUB(bytes) .kind = QMAT_SUB, .unit_bytes = (bytes), .offset_shift = 6
 
 #define TYPE(name, kind_of, bytes, by)                                  \
-    DECODE(name, bytes, (by) == 1 ? 0 : (by))                           \
-    QMAT_ROWS_ALL(name, SPEC_##kind_of(bytes))                          \
-    QMAT_UNPACK(name, SPEC_##kind_of(bytes))                            \
+    QMAT_KERNELS(name, SPEC_##kind_of(bytes))                           \
     static const qmat_type type_##name = {.kind = QMAT_##kind_of,       \
                                           .panel_kind = QMAT_##kind_of, \
                                           .offset = (by),               \
@@ -288,26 +382,27 @@ INLINE __m512i two_blocks(__m256i first, __m256i second, uint8_t offset) {
                                           QMAT_FUNCTIONS(name)};        \
     QMAT_MATMUL(name)
 
-LOAD_PLAIN(iq2_xxs, 0, scales_iq2_xxs, 0.125f, 128)
-LOAD_PLAIN(iq3_xxs, 0, scales_iq3_xxs, 0.25f, 128)
-LOAD_PLAIN(iq3_s, 0, scales_iq3_s, 1.0f, 128)
-LOAD_PLAIN(iq1_s, 0, scales_iq1_s, 0.125f, 128)
-LOAD_PLAIN(tq1_0, 52, scales_one, 1.0f, 0)
-LOAD_PLAIN(tq2_0, 64, scales_one, 1.0f, 0)
+LOAD_PLAIN(iq2_xxs, 0, scales_iq2_xxs, 0.125f)
+LOAD_PLAIN(iq3_xxs, 0, scales_iq3_xxs, 0.25f)
+LOAD_PLAIN(iq3_s, 0, scales_iq3_s, 1.0f)
+LOAD_PLAIN(iq1_s, 0, scales_iq1_s, 0.125f)
+LOAD_PLAIN(tq1_0, 52, scales_one, 1.0f)
+LOAD_PLAIN(tq2_0, 64, scales_one, 1.0f)
 LOAD_SUB(iq2_xs, spn_load_u16)
 LOAD_SUB(iq2_s, spn_load_u16)
 LOAD_SUB(iq1_m, d_iq1_m)
-TYPE(iq2_xxs, PLAIN, 66, 128)
-TYPE(iq3_xxs, PLAIN, 98, 128)
-TYPE(iq3_s, PLAIN, 110, 128)
-TYPE(iq1_s, PLAIN, 50, 128)
+TYPE(iq2_xxs, PLAIN, 66, OFFSET)
+TYPE(iq3_xxs, PLAIN, 98, OFFSET)
+TYPE(iq3_s, PLAIN, 110, OFFSET)
+TYPE(iq1_s, PLAIN, 50, OFFSET)
 TYPE(tq1_0, PLAIN, 54, 1)
 TYPE(tq2_0, PLAIN, 66, 1)
-TYPE(iq2_xs, SUB, 74, 64)
-TYPE(iq2_s, SUB, 82, 64)
-TYPE(iq1_m, SUB, 56, 64)
+TYPE(iq2_xs, SUB, 74, OFFSET)
+TYPE(iq2_s, SUB, 82, OFFSET)
+TYPE(iq1_m, SUB, 56, OFFSET)
 
 void spn_qmat_init_avx512_grid(spn_kernels *table) {
+    fill_grids();
     table->matmul[SPN_TYPE_IQ2_XXS] = matmul_iq2_xxs;
     table->matmul[SPN_TYPE_IQ2_XS] = matmul_iq2_xs;
     table->matmul[SPN_TYPE_IQ2_S] = matmul_iq2_s;

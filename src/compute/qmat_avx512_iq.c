@@ -32,19 +32,7 @@ INLINE void load_iq4_xs(qmat_group *w, const uint8_t *const p[4], int half) {
     w->d = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_sub_epi32(ls, _mm512_set1_epi32(32))));
 }
 #define IQ4_XS .kind = QMAT_PLAIN, .unit_bytes = 136
-QMAT_ROWS_ALL(iq4_xs, IQ4_XS)
-
-INLINE __m512i decode_iq4_xs(const uint8_t *row, size_t u, size_t n) {
-    (void)n;
-    const uint8_t *p = row + u / 4 * 136 + 8 + u % 4 * 32;
-    __m512i x =
-        _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 1, 0, 1, 2, 3, 2, 3),
-                                 _mm512_castsi256_si512(_mm256_loadu_si256((const void *)p)));
-    x = _mm512_srlv_epi64(x, _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4));
-    return _mm512_shuffle_epi8(value_table(spn_iq4_values),
-                               _mm512_and_si512(x, _mm512_set1_epi8(15)));
-}
-QMAT_UNPACK(iq4_xs, IQ4_XS)
+QMAT_KERNELS(iq4_xs, IQ4_XS)
 
 static const qmat_type type_iq4_xs = {.kind = QMAT_PLAIN,
                                       .panel_kind = QMAT_PLAIN,

@@ -38,23 +38,9 @@ INLINE __m512i load_lanes(const uint8_t *const p[4], size_t at) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-INLINE __m128i load_eight(const uint8_t *p) { return _mm_loadl_epi64((const void *)p); }
-
-/* The 32 bytes at `p`, twice. */
-INLINE __m512i load_twice(const uint8_t *p) {
-    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)p));
-}
-
 /* x where `mask` has ones, y elsewhere. */
 INLINE __m512i select_bits(__m512i mask, __m512i x, __m512i y) {
     return _mm512_ternarylogic_epi32(mask, x, y, 0xca);
-}
-
-/* One count for the low and one for the high four numbers of 64 bits; counts of turns are modulo
- * 64, so that a negative one turns right. */
-INLINE __m512i two_counts(int low, int high) {
-    long long x = low & 63, y = high & 63;
-    return _mm512_setr_epi64(x, x, x, x, y, y, y, y);
 }
 
 /* The 16 bytes at `p` in all lanes. */
@@ -62,7 +48,7 @@ INLINE __m512i load_4_times(const uint8_t *p) {
     return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
 }
 
-/* Counts for the lanes 0 to 3, modulo 64 as above. */
+/* One count a lane; counts of turns are modulo 64, so that a negative one turns right. */
 INLINE __m512i lane_counts(int l0, int l1, int l2, int l3) {
     long long a = l0 & 63, b = l1 & 63, c = l2 & 63, d = l3 & 63;
     return _mm512_setr_epi64(a, a, b, b, c, c, d, d);
@@ -115,15 +101,7 @@ INLINE void load_q4_k(qmat_group *w, const uint8_t *const p[4], int half) {
     load_k4_scales(w, p, half);
 }
 #define Q4_K .kind = QMAT_MIN, .unit_bytes = 144, .odd_shift = 4
-QMAT_ROWS_ALL(q4_k, Q4_K)
-
-INLINE __m512i decode_q4_k(const uint8_t *row, size_t u, size_t n) {
-    (void)n;
-    __m256i raw = _mm256_loadu_si256((const void *)(row + u / 4 * 144 + 16 + u % 4 * 32));
-    __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(raw), _mm256_srli_epi16(raw, 4), 1);
-    return _mm512_and_si512(both, _mm512_set1_epi8(15));
-}
-QMAT_UNPACK(q4_k, Q4_K)
+QMAT_KERNELS(q4_k, Q4_K)
 
 static const qmat_type type_q4_k = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q4_k)};
 QMAT_MATMUL(q4_k)
@@ -150,18 +128,7 @@ INLINE void load_q5_k(qmat_group *w, const uint8_t *const p[4], int half) {
     load_k4_scales(w, p, half);
 }
 #define Q5_K .kind = QMAT_MIN, .unit_bytes = 176
-QMAT_ROWS_ALL(q5_k, Q5_K)
-
-INLINE __m512i decode_q5_k(const uint8_t *row, size_t u, size_t n) {
-    (void)n;
-    const uint8_t *p = row + u / 4 * 176;
-    int b = (int)(u % 4 * 2);
-    __m512i raw = load_twice(p + 48 + u % 4 * 32);
-    raw = _mm512_mask_srli_epi64(raw, 0xf0, raw, 4);
-    __m512i high = _mm512_rolv_epi64(load_twice(p + 16), two_counts(4 - b, 3 - b));
-    return _mm512_and_si512(select_bits(_mm512_set1_epi8(15), raw, high), _mm512_set1_epi8(31));
-}
-QMAT_UNPACK(q5_k, Q5_K)
+QMAT_KERNELS(q5_k, Q5_K)
 
 static const qmat_type type_q5_k = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q5_k)};
 QMAT_MATMUL(q5_k)
@@ -186,20 +153,8 @@ INLINE void load_q6_k(qmat_group *w, const uint8_t *const p[4], int half) {
     spread_scales(w, load_lanes(p, 192), half);
     w->d = load_d(p, 208);
 }
-#define Q6_K .kind = QMAT_SUB, .unit_bytes = 210, .panel_scales = true, .offset_shift = 5
-QMAT_ROWS_ALL(q6_k, Q6_K)
-
-INLINE __m512i decode_q6_k(const uint8_t *row, size_t u, size_t n) {
-    (void)n;
-    const uint8_t *p = row + u / 4 * 210;
-    size_t half = u / 2 % 2;
-    int c = (int)(u % 2 * 2);
-    __m512i raw = _mm512_srl_epi64(_mm512_loadu_si512(p + 64 * half), _mm_cvtsi32_si128(2 * c));
-    __m512i high =
-        _mm512_rolv_epi64(load_twice(p + 128 + 32 * half), two_counts(4 - 2 * c, 2 - 2 * c));
-    return _mm512_and_si512(select_bits(_mm512_set1_epi8(15), raw, high), _mm512_set1_epi8(63));
-}
-QMAT_UNPACK(q6_k, Q6_K)
+#define Q6_K .kind = QMAT_SUB, .unit_bytes = 210, .offset_shift = 5
+QMAT_KERNELS(q6_k, Q6_K)
 
 static const qmat_type type_q6_k = {.kind = QMAT_SUB,
                                     .panel_kind = QMAT_SUB,
@@ -227,14 +182,6 @@ INLINE __m512i q3_k_scales(__m512i end) {
     return _mm512_sub_epi8(select_bits(_mm512_set1_epi8(15), low, high), _mm512_set1_epi8(32));
 }
 
-/* q of two blocks from their two low bits, those of block c being bits 2 c and up of qs, and their
- * third, bit `third` and the next one up of hmask. */
-INLINE __m512i q3_k_weights(__m512i qs, __m512i hmask, int c, int third) {
-    __m512i low = _mm512_rolv_epi64(qs, two_counts(-2 * c, -2 * c - 2));
-    __m512i high = _mm512_rolv_epi64(hmask, two_counts(2 - third, 1 - third));
-    return _mm512_and_si512(select_bits(_mm512_set1_epi8(3), low, high), _mm512_set1_epi8(7));
-}
-
 /* q of a group's block c in lane c, from 16 bytes of qs and of hmask that all share. */
 INLINE __m512i q3_k_lanes(const uint8_t *qs, const uint8_t *hmask, int half) {
     const __m512i down = lane_counts(0, -2, -4, -6);
@@ -252,27 +199,12 @@ INLINE void load_q3_k(qmat_group *w, const uint8_t *const p[4], int half) {
     spread_scales(w, q3_k_scales(load_lanes(p, 94)), half);
     w->d = load_d(p, 108);
 }
-#define Q3_K .kind = QMAT_SUB, .unit_bytes = 110, .offset_shift = 2
-QMAT_ROWS_ALL(q3_k, Q3_K)
-
-/* Panels have sc (q - 4) + 127 in place of q: 3 <= that <= 255, for -32 <= sc <= 31 and
- * -4 <= q - 4 <= 3. Two bytes are multiplied as one word, modulo 2^16. */
-INLINE __m512i decode_q3_k(const uint8_t *row, size_t u, size_t n) {
-    (void)n;
-    const uint8_t *p = row + u / 4 * 110;
-    int half = (int)(u / 2 % 2), c = (int)(u % 2 * 2);
-    __m512i q = q3_k_weights(load_twice(p + 32 + 32 * half), load_twice(p), c, 4 * half + c);
-    const __m512i at = _mm512_add_epi16(
-        _mm512_setr_epi32(0, 0, 0, 0, 0x10001, 0x10001, 0x10001, 0x10001, 0x20002, 0x20002, 0x20002,
-                          0x20002, 0x30003, 0x30003, 0x30003, 0x30003),
-        _mm512_set1_epi16((short)(8 * half + 2 * c)));
-    __m512i scales = q3_k_scales(load_4_times(p + 94));
-    __m512i sc = _mm512_permutexvar_epi16(at, _mm512_cvtepi8_epi16(_mm512_castsi512_si256(scales)));
-    __m512i base = _mm512_sub_epi16(_mm512_set1_epi16(127), _mm512_slli_epi16(sc, 2));
-    base = _mm512_add_epi16(base, _mm512_slli_epi16(base, 8));
-    return _mm512_add_epi16(_mm512_mullo_epi16(q, sc), base);
-}
-QMAT_UNPACK(q3_k, Q3_K)
+/* Panels have sc (q - 4) + 127 in place of q: 3 <= that <= 255, for -32 <= sc <= 31 and -4 <= q - 4
+ * <= 3.
+ */
+#define Q3_K \
+    .kind = QMAT_SUB, .unit_bytes = 110, .offset_shift = 2, .fold = true, .panel_offset = 127
+QMAT_KERNELS(q3_k, Q3_K)
 
 static const qmat_type type_q3_k = {.kind = QMAT_SUB,
                                     .panel_kind = QMAT_PLAIN,
@@ -301,24 +233,9 @@ INLINE void load_q2_k(qmat_group *w, const uint8_t *const p[4], int half) {
     widen_d_pairs(_mm_setr_epi32((int)dd[0], (int)dd[1], (int)dd[2], (int)dd[3]), &w->d, &w->n);
     w->n = negate(w->n);
 }
-#define Q2_K .kind = QMAT_SUB_MIN, .unit_bytes = 84
-QMAT_ROWS_ALL(q2_k, Q2_K)
-
-/* Panels have sc q in place of q: at most 45, two bytes multiplied as one word. */
-INLINE __m512i decode_q2_k(const uint8_t *row, size_t u, size_t n) {
-    (void)n;
-    const uint8_t *p = row + u / 4 * 84;
-    int half = (int)(u / 2 % 2), c = (int)(u % 2 * 2);
-    __m512i q = _mm512_srlv_epi64(load_twice(p + 16 + 32 * half), two_counts(2 * c, 2 * c + 2));
-    uint32_t four;
-    memcpy(&four, p + u % 4 * 4, 4);
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    __m128i sc = _mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)(four & 0x0f0f0f0f)));
-    sc = _mm_or_si128(sc, _mm_slli_epi32(sc, 16));
-    return _mm512_mullo_epi16(_mm512_and_si512(q, _mm512_set1_epi8(3)),
-                              _mm512_permutexvar_epi32(lanes, _mm512_castsi128_si512(sc)));
-}
-QMAT_UNPACK(q2_k, Q2_K)
+/* Panels have sc q in place of q: at most 45. */
+#define Q2_K .kind = QMAT_SUB_MIN, .unit_bytes = 84, .fold = true
+QMAT_KERNELS(q2_k, Q2_K)
 
 static const qmat_type type_q2_k = {
     .kind = QMAT_SUB_MIN, .panel_kind = QMAT_SUB_MIN, QMAT_FUNCTIONS(q2_k)};
