@@ -300,8 +300,8 @@ static spn_status adjust_deepseek2(spn_loader *loader, spn_error *err) {
     if (network->kv_rank == 0 || network->kv_rank > 65536 || n_rot == 0 || dim_k <= n_rot ||
         dim_k > 8192 || dim_v == 0 || dim_v > 8192 || network->kv_rank % 4 != 0 || n_rot % 4 != 0)
         return SPN_FAIL(err, FORMAT,
-                        "deepseek2: keys of %u, %u of them rotated, values of %u, "
-                        "rank %u",
+                        "deepseek2: keys of %u, %u of them rotated, values of %u, rank %u do not "
+                        "fit together, or the rotated part or the rank is no multiple of 4",
                         dim_k, n_rot, dim_v, network->kv_rank);
     network->n_rot_latent = n_rot;
     network->dim_latent_k = dim_k - n_rot;

@@ -188,9 +188,18 @@ static spn_status mark_fim(spn_tokenizer *tok, const spn_gguf *gguf, spn_error *
     return SPN_STATUS_OK;
 }
 
+/* Qwen2.5 and Gemma know "</s>" as what ends struck-out text in HTML: it is no end where the file
+ * gives it no control's type and names another. llama.cpp takes it for one. */
+static bool is_markup(const spn_tokenizer *tok, int32_t id) {
+    int32_t eos = tok->specials.eos;
+    return id != SPN_TOKEN_NONE && id == find(tok, "</s>") && eos != SPN_TOKEN_NONE && eos != id &&
+           tok->kinds[id] != SPN_TOKEN_KIND_CONTROL;
+}
+
 static void mark_ends(spn_tokenizer *tok) {
     for (size_t i = 0; i < SPN_COUNT(end_texts); i++) {
         int32_t id = find(tok, end_texts[i]);
+        if (is_markup(tok, id)) continue;
         make_control(tok, id);
         make_end(tok, id);
     }

@@ -10,8 +10,9 @@
 
 #include "text/tok_internal.h"
 
+/* Not U+000B, U+000C and U+0085: the original drops them as control characters. */
 static bool is_space(uint32_t code) {
-    return (code >= 9 && code <= 13) || code == ' ' || code == 0x85 || code == 0xA0 ||
+    return code == '\t' || code == '\n' || code == '\r' || code == ' ' || code == 0xA0 ||
            code == 0x1680 || (code >= 0x2000 && code <= 0x200A) || code == 0x2028 ||
            code == 0x2029 || code == 0x202F || code == 0x205F || code == 0x3000;
 }

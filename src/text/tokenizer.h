@@ -8,9 +8,10 @@
  *
  * Tokens are those of the model's own tokenizer, and of llama.cpp where that agrees with it. It
  * does not where it simplifies: letters with case and marks in the patterns of tekken, gpt-4o,
- * kimi-k2 and their kin, wide blanks in DeepSeek's, decomposed Hangul and spacing marks in
- * WordPiece, byte fallback in Unigram, `remove_extra_whitespaces` in SentencePiece. And bytes that
- * are not UTF-8 stay what they are: llama.cpp's byte-level BPE makes U+FFFD of them, its
+ * kimi-k2 and their kin, wide blanks in DeepSeek's, decomposed Hangul, spacing marks and control
+ * characters in WordPiece, byte fallback in Unigram, `remove_extra_whitespaces` in SentencePiece,
+ * the "</s>" of HTML in Qwen2.5 and Gemma, which it takes for the end of a text. And bytes that are
+ * not UTF-8 stay what they are: llama.cpp's byte-level BPE makes U+FFFD of them, its
  * SentencePiece may join them with a blank's mark. A byte that the vocabulary has no token for
  * (Falcon's lacks some) and no unknown token either is left out, with a warning to the log, as in
  * these models' own tokenizers.

@@ -218,6 +218,73 @@ static void harmony_ends(void **state) {
 
 /* ---- refusals ---- */
 
+/* "</s>" is HTML to a model that ends with another token, and says so by the type. */
+static void html_is_no_end(void **state) {
+    (void)state;
+    token_row rows[] = {{"<unk>", UNKNOWN}, {"<bos>", CONTROL}, {"<eos>", CONTROL},
+                        {"<", NORMAL},      {"/", NORMAL},      {"s", NORMAL},
+                        {">", NORMAL},      {"</s>", NORMAL},   {"\xE2\x96\x81", NORMAL}};
+    spn_tokenizer *tok = open_rows("llama", rows, SPN_COUNT(rows), 0, NULL);
+    CHECK(tok, "</s>", PARSE, 8, 3, 4, 5, 6, -1);
+    assert_false(spn_tokenizer_is_end(tok, 7));
+    assert_true(spn_tokenizer_is_end(tok, 2));
+    spn_tokenizer_close(tok);
+    rows[7].kind = USER; /* one token, but a text's like any other */
+    tok = open_rows("llama", rows, SPN_COUNT(rows), 0, NULL);
+    CHECK(tok, "</s>", 0, 7, -1);
+    assert_false(spn_tokenizer_is_end(tok, 7));
+    spn_tokenizer_close(tok);
+    rows[7].kind = CONTROL;
+    tok = open_rows("llama", rows, SPN_COUNT(rows), 0, NULL);
+    CHECK(tok, "</s>", PARSE, 7, -1);
+    assert_true(spn_tokenizer_is_end(tok, 7));
+    spn_tokenizer_close(tok);
+}
+
+static void wpm_ids(bytes *b) {
+    put_pair_u32(b, "tokenizer.ggml.unknown_token_id", 0);
+    put_pair_u32(b, "tokenizer.ggml.cls_token_id", 1);
+    put_pair_u32(b, "tokenizer.ggml.seperator_token_id", 2);
+}
+
+/* The original BERT drops control characters, vertical tabs and form feeds among them, and takes
+ * only tabs, line ends and Unicode's blanks for blanks. */
+static void wordpiece_drops_control_characters(void **state) {
+    (void)state;
+    const token_row rows[] = {{"[UNK]", UNKNOWN},
+                              {"[CLS]", CONTROL},
+                              {"[SEP]", CONTROL},
+                              {"\xE2\x96\x81"
+                               "ab",
+                               NORMAL},
+                              {"\xE2\x96\x81"
+                               "a",
+                               NORMAL},
+                              {"\xE2\x96\x81"
+                               "b",
+                               NORMAL}};
+    spn_tokenizer *tok = open_rows("bert", rows, SPN_COUNT(rows), 3, wpm_ids);
+    CHECK(tok, "a\tb", 0, 4, 5, -1);
+    CHECK(tok, "a\r\nb", 0, 4, 5, -1);
+    CHECK(tok,
+          "a\xC2\xA0"
+          "b\xE3\x80\x80"
+          "a\xE2\x80\xA8"
+          "b",
+          0, 4, 5, 4, 5, -1);
+    CHECK(tok, "a\vb", 0, 3, -1);
+    CHECK(tok, "a\fb", 0, 3, -1);
+    CHECK(tok,
+          "a\xC2\x85"
+          "b",
+          0, 3, -1);
+    CHECK(tok,
+          "a\x01\x7F"
+          "b",
+          0, 3, -1);
+    spn_tokenizer_close(tok);
+}
+
 static void unknown_pattern(bytes *b) {
     put_key(b, "tokenizer.ggml.pre", 8);
     put_text(b, "no-such-pattern");
@@ -352,6 +419,8 @@ int main(void) {
         cmocka_unit_test(phi3_swallows_blanks_behind),
         cmocka_unit_test(tokens_to_text),
         cmocka_unit_test(harmony_ends),
+        cmocka_unit_test(html_is_no_end),
+        cmocka_unit_test(wordpiece_drops_control_characters),
         cmocka_unit_test(refused_files_name_what_is_wrong),
         cmocka_unit_test(a_file_without_vocabulary),
         cmocka_unit_test(memory_may_run_out_anywhere),
