@@ -6,9 +6,15 @@
  * only what the window and one batch need, in a ring, and so forgets: `known_from` is the first
  * position that all rings still hold, and a rewind that would need an earlier one starts afresh.
  *
+ * Memory comes in pages of 4 KiB, so that a long context costs nothing until it is filled: heads
+ * lie far apart, and a first token that brought in 2 MiB for each of them would take hundreds of
+ * MiB. Blocks of 2 MiB that a prompt is about to fill (nearly) whole become huge pages instead,
+ * which attention reads faster (docs/performance.md).
+ *
  * Texts that are whole in one pass and forgotten behind it (embeddings) use a room instead: slots
  * that the layers use one after another, so that it is small and stays in the processor's cache.
  * A text begins at a slot that is a multiple of 64, for the kernels' blocks begin there. */
+#include <stdatomic.h>
 #include <string.h>
 
 #include "model/network.h"
@@ -18,12 +24,26 @@ struct spn_kv_cache {
     const spn_network *network;
     uint8_t *memory;
     size_t n_bytes;
+    uint8_t *first_block; /* the first address in `memory` where a huge page can begin */
+    size_t n_blocks;
+    uint32_t *filled;                       /* [n_blocks] bytes that will be in use, or IS_HUGE */
+    uint32_t expected;                      /* positions that `filled` counts */
+    uint32_t n_runs;                        /* pieces of the range that huge pages were asked for */
     spn_kv_layer *layers;                   /* [n_layer] */
     uint8_t **states;                       /* [n_layer] */
     uint32_t shortest_ring, longest_window; /* of the windowed layers; 0: none */
     uint32_t known_from;
     bool recurrent;
 };
+
+/* Each run splits the range in the system's books, which hold 65,530 entries for a process (Linux's
+ * vm.max_map_count) and serve its threads and large allocations too. */
+#define MOST_RUNS 8192
+static atomic_uint n_runs_of_all;
+
+#define IS_HUGE UINT32_MAX
+/* A block counts as whole from here on: layers end with some unused positions. */
+#define NEARLY_WHOLE (SPN_VM_HUGE_BYTES / 16 * 15)
 
 static uint64_t round64(uint64_t n) { return (n + 63) / 64 * 64; }
 
@@ -116,6 +136,16 @@ static void place_layers(spn_kv_cache *cache, uint32_t n_ctx, uint32_t n_batch, 
     }
 }
 
+static bool find_blocks(spn_kv_cache *cache) {
+    uintptr_t start = (uintptr_t)cache->memory, huge = SPN_VM_HUGE_BYTES;
+    size_t skip = (size_t)((huge - start % huge) % huge);
+    if (cache->n_bytes < skip + huge) return true;
+    cache->first_block = cache->memory + skip;
+    cache->n_blocks = (cache->n_bytes - skip) / huge;
+    cache->filled = spn_alloc_zeroed(cache->n_blocks, sizeof *cache->filled);
+    return cache->filled != NULL;
+}
+
 spn_status spn_kv_cache_create(spn_kv_cache **out, const spn_network *network, uint32_t n_ctx,
                                uint32_t n_batch, spn_type type_k, spn_type type_v, spn_error *err) {
     uint64_t n_bytes = spn_kv_cache_bytes(network, n_ctx, n_batch, type_k, type_v);
@@ -131,6 +161,10 @@ spn_status spn_kv_cache_create(spn_kv_cache **out, const spn_network *network, u
         return SPN_FAIL(err, NO_MEMORY, "no address space for a KV cache of %llu bytes",
                         (unsigned long long)n_bytes);
     }
+    if (!find_blocks(cache)) {
+        spn_kv_cache_free(cache);
+        return SPN_NO_MEMORY(err, "the KV cache");
+    }
     place_layers(cache, n_ctx, n_batch, type_k, type_v);
     *out = cache;
     return SPN_STATUS_OK;
@@ -139,6 +173,8 @@ spn_status spn_kv_cache_create(spn_kv_cache **out, const spn_network *network, u
 void spn_kv_cache_free(spn_kv_cache *cache) {
     if (cache == NULL) return;
     if (cache->memory != NULL) spn_vm_release(cache->memory, cache->n_bytes);
+    atomic_fetch_sub(&n_runs_of_all, cache->n_runs);
+    spn_free(cache->filled);
     spn_free(cache->layers);
     spn_free(cache->states);
     spn_free(cache);
@@ -206,6 +242,46 @@ bool spn_kv_cache_visit(spn_kv_cache *cache, uint32_t n_positions, spn_kv_visit 
         if (!ok) return false;
     }
     return true;
+}
+
+static bool count_filled(void *data, size_t n_bytes, void *user) {
+    spn_kv_cache *cache = user;
+    uint8_t *at = data, *end = at + n_bytes;
+    if (at < cache->first_block) at = cache->first_block;
+    while (at < end) {
+        size_t block = (size_t)(at - cache->first_block) / SPN_VM_HUGE_BYTES;
+        uint8_t *next = cache->first_block + (block + 1) * SPN_VM_HUGE_BYTES;
+        if (block >= cache->n_blocks) break;
+        if (next > end) next = end;
+        if (cache->filled[block] != IS_HUGE) cache->filled[block] += (uint32_t)(next - at);
+        at = next;
+    }
+    return true;
+}
+
+/* The end of the run of whole blocks at `block`, which are marked. */
+static size_t take_run(spn_kv_cache *cache, size_t block) {
+    while (block < cache->n_blocks && cache->filled[block] != IS_HUGE &&
+           cache->filled[block] >= NEARLY_WHOLE)
+        cache->filled[block++] = IS_HUGE;
+    return block;
+}
+
+void spn_kv_cache_expect(spn_kv_cache *cache, uint32_t n_positions) {
+    const uint32_t step = 64; /* for texts that grow token by token */
+    if (cache->n_blocks == 0 || n_positions < cache->expected + step) return;
+    cache->expected = n_positions;
+    for (size_t i = 0; i < cache->n_blocks; i++)
+        if (cache->filled[i] != IS_HUGE) cache->filled[i] = 0;
+    spn_kv_cache_visit(cache, n_positions, count_filled, cache);
+    for (size_t i = 0, end; i < cache->n_blocks; i = end + 1) {
+        if (atomic_load(&n_runs_of_all) >= MOST_RUNS) return;
+        end = take_run(cache, i);
+        if (end == i) continue;
+        spn_vm_want_huge(cache->first_block + i * SPN_VM_HUGE_BYTES, (end - i) * SPN_VM_HUGE_BYTES);
+        cache->n_runs++;
+        atomic_fetch_add(&n_runs_of_all, 1);
+    }
 }
 
 /* ---- room for texts that live for one pass ---- */

@@ -285,6 +285,9 @@ uint64_t spn_kv_cache_bytes(const spn_network *network, uint32_t n_ctx, uint32_t
 spn_status spn_kv_cache_create(spn_kv_cache **out, const spn_network *network, uint32_t n_ctx,
                                uint32_t n_batch, spn_type type_k, spn_type type_v, spn_error *err);
 void spn_kv_cache_free(spn_kv_cache *cache);
+/* Tells, before they are written, that positions up to n_positions will be: what they fill anyway
+ * may then come as huge pages. Nothing depends on it but speed. */
+void spn_kv_cache_expect(spn_kv_cache *cache, uint32_t n_positions);
 const spn_kv_layer *spn_kv_cache_layers(const spn_kv_cache *cache);
 uint8_t *const *spn_kv_cache_states(const spn_kv_cache *cache);
 /* How many of the first n_keep positions can stay when n_cached were evaluated: n_keep, or 0 where

@@ -36,12 +36,17 @@ spn_status spn_map_lock(const uint8_t *data, size_t n_bytes, spn_error *err);
 
 /* ---- virtual memory: address space now, pages when touched ---- */
 
-/* Zero-filled on first touch. NULL when the system has no such range. */
+/* Zero-filled on first touch, in pages of the usual size. NULL when the system has no such range.
+ */
 void *spn_vm_reserve(size_t n_bytes);
 void spn_vm_release(void *start, size_t n_bytes);
 /* Gives the pages wholly inside the range back; they read as zero afterwards. */
 void spn_vm_discard(void *start, size_t n_bytes);
 size_t spn_page_bytes(void);
+/* A hint that all of the range will be written soon, so that the system may bring it in at once as
+ * huge pages of SPN_VM_HUGE_BYTES, aligned to that. Nothing happens where there are none. */
+#define SPN_VM_HUGE_BYTES ((size_t)2 << 20)
+void spn_vm_want_huge(void *start, size_t n_bytes);
 
 /* ---- threads ---- */
 

@@ -131,11 +131,28 @@ size_t spn_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
 void *spn_vm_reserve(size_t n_bytes) {
     void *start =
         mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON | MAP_NORESERVE, -1, 0);
-    return start == MAP_FAILED ? NULL : start;
+    if (start == MAP_FAILED) return NULL;
+#ifdef MADV_NOHUGEPAGE
+    /* Where huge pages are for everybody, a byte here and there would bring in 2 MiB each. */
+    int saved = errno;
+    madvise(start, n_bytes, MADV_NOHUGEPAGE);
+    errno = saved;
+#endif
+    return start;
 }
 
 void spn_vm_release(void *start, size_t n_bytes) {
     if (start != NULL) munmap(start, n_bytes);
+}
+
+void spn_vm_want_huge(void *start, size_t n_bytes) {
+#ifdef MADV_HUGEPAGE
+    int saved = errno; /* EINVAL from a kernel without them */
+    madvise(start, n_bytes, MADV_HUGEPAGE);
+    errno = saved;
+#else
+    (void)start, (void)n_bytes;
+#endif
 }
 
 /* Only Linux promises zeros after MADV_DONTNEED; elsewhere a fresh map takes the range's place. */

@@ -183,6 +183,9 @@ void *spn_vm_reserve(size_t n_bytes) {
     return VirtualAlloc(NULL, n_bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
 }
 
+/* Large pages exist only for memory that is committed and locked from the start. */
+void spn_vm_want_huge(void *start, size_t n_bytes) { (void)start, (void)n_bytes; }
+
 void spn_vm_release(void *start, size_t n_bytes) {
     (void)n_bytes;
     if (start != NULL) VirtualFree(start, 0, MEM_RELEASE);

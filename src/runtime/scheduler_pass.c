@@ -36,6 +36,7 @@ void spn_scheduler_place(spn_scheduler *scheduler, spn_job *job) {
     best->n_cached = spn_kv_cache_rewind(best->kv, best->n_cached, known);
     best->job = job;
     job->n_cached = best->n_cached;
+    spn_kv_cache_expect(best->kv, (uint32_t)job->n_tokens);
     job->started_ns = spn_time_ns();
 }
 

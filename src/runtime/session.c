@@ -142,6 +142,7 @@ spn_status spn_session_evaluate(spn_session *session, const int32_t *tokens, siz
     size_t start = session->n_cached;
     size_t n_total = wanted->n_total != 0 ? wanted->n_total : n_tokens - start;
     session->has_logits = false;
+    spn_kv_cache_expect(session->kv, (uint32_t)n_tokens);
     memcpy(session->tokens + start, tokens + start, (n_tokens - start) * sizeof *tokens);
     while (session->n_cached < n_tokens) {
         size_t first = session->n_cached;

@@ -196,6 +196,7 @@ static spn_status read_all(spn_session *session, stream *s, file_head *head) {
     size_t n = 0;
     if (!pass_piece(head, sizeof *head, s)) return s->status;
     SPN_TRY(check_head(session, head, s->err));
+    spn_kv_cache_expect(session->kv, head->n_cached);
     SPN_TRY(pass_body(session, s, head->n_cached, head->has_logits != 0));
     SPN_TRY(spn_sha256_final(s->sha, digest, s->err));
     SPN_TRY(spn_file_read_at(s->file, stored, sizeof stored, s->at, &n, s->err));
