@@ -16,6 +16,8 @@ struct member {
     spn_pool *pool;
     spn_thread *thread;
     uint32_t number;
+    bool is_placed; /* on memory node `node` */
+    uint32_t node;
 };
 
 struct spn_pool {
@@ -67,6 +69,7 @@ static void member_main(void *arg) {
     struct member *self = arg;
     spn_pool *pool = self->pool;
     unsigned seen = 0;
+    if (self->is_placed) spn_thread_stay_on(self->node);
     while (next_ticket(pool, &seen)) {
         atomic_fetch_add(&pool->n_inside, 1);
         if (atomic_load(&pool->ticket) == seen && self->number < pool->n_members)
@@ -110,6 +113,18 @@ void spn_pool_free(spn_pool *pool) {
     spn_free(pool);
 }
 
+/* With several memory nodes, each member stays on one. The caller's thread is the program's own and
+ * runs where the program likes. */
+static void place_members(spn_pool *pool) {
+    uint32_t *node_of = spn_alloc_zeroed(pool->n_threads, sizeof *node_of);
+    if (node_of != NULL && spn_numa_plan(pool->n_threads, node_of))
+        for (uint32_t i = 1; i < pool->n_threads; i++) {
+            pool->members[i - 1].is_placed = true;
+            pool->members[i - 1].node = node_of[i];
+        }
+    spn_free(node_of);
+}
+
 spn_status spn_pool_create(spn_pool **out, uint32_t n_threads, spn_error *err) {
     if (n_threads == 0) n_threads = spn_cpu_usable();
     if (n_threads > 1024)
@@ -125,9 +140,11 @@ spn_status spn_pool_create(spn_pool **out, uint32_t n_threads, spn_error *err) {
         status = SPN_NO_MEMORY(err, "the thread pool");
         goto done;
     }
+    place_members(pool);
     for (uint32_t i = 0; i + 1 < n_threads; i++) {
         struct member *member = &pool->members[i];
-        *member = (struct member){.pool = pool, .number = i + 1};
+        member->pool = pool;
+        member->number = i + 1;
         SPN_TRY_GOTO(spn_thread_start(&member->thread, member_main, member, "spn-worker", err));
     }
     *out = pool;

@@ -39,6 +39,29 @@ uint32_t spn_linux_cpu_quota(const char *root, uint32_t n_cpus);
 /* How many numbers a list such as "0-3,8" has; 0 when it is none. */
 uint32_t spn_linux_list_count(const char *list);
 
+/* Numbers of processors or nodes as a set, laid out as sched_getaffinity has it. */
+#define SPN_CPU_BITS 65536
+typedef struct spn_cpu_bits {
+    uint64_t words[SPN_CPU_BITS / 64];
+} spn_cpu_bits;
+/* A line such as "0-3,8\n" (or "\n": none). False, with *out untouched, for everything else. */
+bool spn_linux_list_bits(const char *list, spn_cpu_bits *out);
+
+/* A memory node, with what of its processors is usable. */
+#define SPN_NUMA_NODES 64
+typedef struct spn_numa_node {
+    uint32_t number;
+    uint32_t n_processors, n_cores; /* at least 1 */
+} spn_numa_node;
+/* The nodes below root/sys that have usable processors; 0 where they are more than the room, or
+ * where fewer than two of them have memory, so that it does not matter who runs where. */
+uint32_t spn_linux_numa(const char *root, const spn_cpu_bits *usable,
+                        spn_numa_node out[SPN_NUMA_NODES]);
+/* Numbers of nodes for node_of[n_members]: as many members for each as it has of all cores (of all
+ * processors, once the cores are taken), the nodes' members one behind the other. */
+void spn_numa_spread(const spn_numa_node *nodes, uint32_t n_nodes, uint32_t n_members,
+                     uint32_t *node_of);
+
 typedef enum spn_linux_controller { SPN_LINUX_MEMORY, SPN_LINUX_CPU } spn_linux_controller;
 
 /* Calls `visit` with the folder of each control group that bounds this process in `controller`,

@@ -56,6 +56,12 @@ spn_status spn_thread_start(spn_thread **out, void (*run)(void *arg), void *arg,
 void spn_thread_join(spn_thread *thread); /* and frees it */
 void spn_thread_yield(void);
 
+/* For a team of threads on a machine with several memory nodes: the node for each member, into
+ * node_of[n_members]. False, with nothing written, where it does not matter: one node. */
+bool spn_numa_plan(uint32_t n_members, uint32_t *node_of);
+/* Keeps the calling thread on those of the node's processors that it may use. A hint. */
+void spn_thread_stay_on(uint32_t node);
+
 typedef struct spn_mutex spn_mutex;
 spn_mutex *spn_mutex_create(void); /* NULL: no memory */
 void spn_mutex_free(spn_mutex *mutex);
