@@ -38,17 +38,17 @@ static spn_status save_map(const char *path, const spn_blocks *blocks, const cha
     return status;
 }
 
-/* Brings `from` to the part's place: linked, or cloned or copied. */
+/* Brings `from` to the part's place: linked, or cloned or copied. *moved: it is there no more. */
 static spn_status bring(spn_storage *storage, const char *from, const char *part,
                         spn_import_mode mode, bool may_copy, uint64_t size, spn_meter *meter,
-                        spn_error *err) {
+                        bool *moved, spn_error *err) {
     SPN_TRY(spn_path_remove(part, err));
     if (mode == SPN_IMPORT_LINK) {
         spn_status status = spn_path_link(from, part, err);
         if (status == SPN_STATUS_OK || !may_copy) return status;
     }
-    if (mode == SPN_IMPORT_MOVE && spn_path_rename(from, part, NULL) == SPN_STATUS_OK)
-        return SPN_STATUS_OK;
+    *moved = mode == SPN_IMPORT_MOVE && spn_path_rename(from, part, NULL) == SPN_STATUS_OK;
+    if (*moved) return SPN_STATUS_OK;
     SPN_TRY(spn_check_room(storage, size, NULL, err));
     return spn_copy_file(from, part, meter, err);
 }
@@ -59,6 +59,7 @@ static spn_status take_file(spn_storage *storage, const char *from, const char *
                             spn_error *err) {
     char *path = NULL, *part = NULL, *map = NULL, sha256[65] = "";
     spn_blocks blocks = {0};
+    bool moved = false, brought = false;
     spn_status status;
     SPN_TRY_GOTO(spn_store_path(storage, name, "", &path, err));
     SPN_TRY_GOTO(spn_store_path(storage, name, SPN_PART_SUFFIX, &part, err));
@@ -71,13 +72,16 @@ static spn_status take_file(spn_storage *storage, const char *from, const char *
     }
     memcpy(m->sha256, sha256, sizeof sha256);
     SPN_TRY_GOTO(spn_store_make_folders(storage, name, err));
-    SPN_TRY_GOTO(bring(storage, from, part, mode, may_copy, blocks.size, meter, err));
+    brought = true;
+    SPN_TRY_GOTO(bring(storage, from, part, mode, may_copy, blocks.size, meter, &moved, err));
     SPN_TRY_GOTO(save_map(map, &blocks, sha256, err));
     SPN_TRY_GOTO(spn_install_file(storage, name, part, m, err));
     if (mode == SPN_IMPORT_MOVE) status = spn_path_remove(from, err); /* gone when renamed */
 done:
-    if (status != SPN_STATUS_OK && mode != SPN_IMPORT_MOVE && part != NULL)
-        (void)spn_path_remove(part, NULL);
+    /* What was moved goes back where it was. A part from before, of a download, is left alone. */
+    if (status != SPN_STATUS_OK && moved) (void)spn_path_rename(part, from, NULL);
+    if (status != SPN_STATUS_OK && brought && !moved) (void)spn_path_remove(part, NULL);
+    if (status != SPN_STATUS_OK && brought) (void)spn_path_remove(map, NULL);
     spn_blocks_close(&blocks);
     spn_free(path);
     spn_free(part);

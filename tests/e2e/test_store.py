@@ -745,6 +745,27 @@ def test_the_store_moves(hub, store):
             shutil.rmtree(shm)
 
 
+def test_a_move_to_a_full_disk_loses_nothing(hub, store):
+    data = {"m-Q4_K_M.gguf": blob(36, 5_000_000), "m-Q8_0.gguf": blob(37, 5_000_000)}
+    hub.add("o/r", data)
+    for name in data:
+        store.pull("hf:o/r/" + name)
+    with mounted(store, "-t", "tmpfs", "-o", "size=8m", "none") as small:
+        store.run("store", "--move", small, code=7)
+        contains(store.err, "MB free", "same call goes on")
+        here = [n for n in data if os.path.exists(store.path("o/r/" + n))]
+        there = [n for n in data if os.path.exists(small + "/o/r/" + n)]
+        check(sorted(here + there) == sorted(data) and len(here) == 1, (here, there))
+        same(store.path("o/r/" + here[0]), data[here[0]])
+        same(small + "/o/r/" + there[0], data[there[0]])
+        subprocess.run(["mount", "-o", "remount,size=32m", small], check=True)
+        store.run("store", "--move", small)
+        store.env["SPN_MODELS_DIR"] = small
+        store.run("verify", HF_HUB_OFFLINE="1")
+        for name in data:
+            same(store.run("path", "o/r/" + name), data[name])
+
+
 def test_links_do_not_lead_out(hub, store):
     hub.add("o/r", {"m-Q4_K_M.gguf": blob(30, 1000)})
     outside = os.path.join(store.folder, "outside")
