@@ -579,7 +579,8 @@ def test_the_disk_fills_meanwhile(hub, store):
             os.remove(filler)
         hub.reset()
         same(store.pull("hf:o/r", **env), data)
-        check(hub.sent < missing + 4 * BLOCK, "%d were sent for %d" % (hub.sent, missing))
+        # What a shortened range had under way is sent in vain.
+        check(hub.sent < (missing + len(data)) / 2, "%d were sent for %d" % (hub.sent, missing))
         store.run("verify", "hf:o/r", **env)
 
 
