@@ -25,6 +25,8 @@
 /* Before a loop of a constant count whose sums must become registers. */
 #if defined(__clang__)
 #define SPN_UNROLL(n) _Pragma("unroll")
+#elif !defined(__OPTIMIZE__) /* gcc -O0 warns that it ignores it */
+#define SPN_UNROLL(n)
 #else
 #define SPN_PRAGMA(text) _Pragma(#text)
 #define SPN_UNROLL(n) SPN_PRAGMA(GCC unroll n)
