@@ -1,4 +1,5 @@
 /* sha256.c - SHA-256 through libcrypto's EVP. SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include <openssl/evp.h>
@@ -10,7 +11,7 @@ struct spn_sha256 {
 };
 
 static spn_status fail(spn_error *err) {
-    return SPN_FAIL(err, NO_MEMORY, "libcrypto cannot compute SHA-256");
+    return SPN_FAIL(err, NO_MEMORY, "libcrypto cannot compute a checksum");
 }
 
 spn_status spn_sha256_create(spn_sha256 **out, spn_error *err) {
@@ -50,6 +51,34 @@ spn_status spn_sha256_of(const void *bytes, size_t n_bytes, uint8_t out[SPN_SHA2
     spn_status status = spn_sha256_update(sha, bytes, n_bytes, err);
     if (status == SPN_STATUS_OK) status = spn_sha256_final(sha, out, err);
     spn_sha256_free(sha);
+    return status;
+}
+
+static spn_status git_blob(EVP_MD_CTX *context, uint64_t n_bytes, spn_git_read_fn read, void *user,
+                           uint8_t digest[EVP_MAX_MD_SIZE], spn_error *err) {
+    char head[32];
+    uint8_t piece[16384];
+    int n_head = snprintf(head, sizeof head, "blob %llu", (unsigned long long)n_bytes) + 1;
+    if (EVP_DigestInit_ex(context, EVP_sha1(), NULL) != 1) return fail(err);
+    if (EVP_DigestUpdate(context, head, (size_t)n_head) != 1) return fail(err);
+    for (uint64_t at = 0; at < n_bytes;) {
+        size_t n = n_bytes - at < sizeof piece ? (size_t)(n_bytes - at) : sizeof piece;
+        SPN_TRY(read(user, at, piece, n, err));
+        if (EVP_DigestUpdate(context, piece, n) != 1) return fail(err);
+        at += n;
+    }
+    return EVP_DigestFinal_ex(context, digest, NULL) == 1 ? SPN_STATUS_OK : fail(err);
+}
+
+spn_status spn_git_blob_name(uint64_t n_bytes, spn_git_read_fn read, void *user, char out[41],
+                             spn_error *err) {
+    uint8_t digest[EVP_MAX_MD_SIZE] = {0};
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    if (context == NULL) return fail(err);
+    spn_status status = git_blob(context, n_bytes, read, user, digest, err);
+    EVP_MD_CTX_free(context);
+    for (size_t i = 0; status == SPN_STATUS_OK && i < 20; i++)
+        snprintf(out + 2 * i, 3, "%02x", digest[i]);
     return status;
 }
 

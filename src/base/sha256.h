@@ -22,6 +22,13 @@ spn_status spn_sha256_final(spn_sha256 *sha, uint8_t out[SPN_SHA256_BYTES], spn_
 spn_status spn_sha256_of(const void *bytes, size_t n_bytes, uint8_t out[SPN_SHA256_BYTES],
                          spn_error *err);
 
+/* git's name of a blob: the SHA-1 of "blob N", a NUL and the N bytes, in hexadecimal digits. `read`
+ * fills `out` with the n bytes at an offset. */
+typedef spn_status (*spn_git_read_fn)(void *user, uint64_t offset, void *out, size_t n,
+                                      spn_error *err);
+spn_status spn_git_blob_name(uint64_t n_bytes, spn_git_read_fn read, void *user, char out[41],
+                             spn_error *err);
+
 /* Lower-case digits. */
 void spn_sha256_text(const uint8_t digest[SPN_SHA256_BYTES], char out[SPN_SHA256_TEXT]);
 /* Exactly 64 digits of any letter case; false (and out untouched) for anything else. */

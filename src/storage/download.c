@@ -224,6 +224,7 @@ static spn_status fetch(download *d, item *it, spn_error *err) {
         .map_path = it->map,
         .size = it->file->size,
         .sha256 = it->sha256,
+        .git_sha1 = it->file->git_sha1,
         .n_connections = q->n_connections ? q->n_connections : s->n_connections,
         .rate_limit = q->rate_limit ? q->rate_limit : s->rate_limit,
     };

@@ -79,14 +79,29 @@ static void read_range(spn_http_head *head, const char *text) {
     head->range_last = last_byte;
 }
 
-/* Seconds of `RateLimit: "resolvers";r=0;t=55`; the window is over one second later. */
+/* A parameter of an item of a list: "name";key=12; blanks may follow the semicolon. */
+static bool find_parameter(const char *item, size_t n, char key, uint64_t *out) {
+    for (size_t i = 0; i < n; i++) {
+        if (item[i] != ';') continue;
+        const char *p = skip_blanks(item + i + 1);
+        if (p[0] != key || p[1] != '=') continue;
+        return spn_parse_u64(p + 2, strspn(p + 2, "0123456789"), out);
+    }
+    return false;
+}
+
+/* Seconds of `RateLimit: "resolvers";r=0;t=55`; the window is over one second later. Of several
+ * the longest wait counts, but not where some requests are left. */
 static void read_rate_limit(spn_http_head *head, const char *text) {
-    const char *left = strstr(text, ";r=");
-    if (left != NULL && left[3] != '0') return; /* some are left: the wait is not for this */
-    const char *t = strstr(text, ";t=");
-    uint64_t seconds;
-    if (t == NULL || !spn_parse_u64(t + 3, strspn(t + 3, "0123456789"), &seconds)) return;
-    if (seconds < 1000000) head->wait_s = (int64_t)seconds + 1;
+    for (; *text; text += *text == ',') {
+        size_t n = strcspn(text, ",");
+        uint64_t left = 0, seconds;
+        bool waits = !find_parameter(text, n, 'r', &left) || left == 0;
+        if (waits && find_parameter(text, n, 't', &seconds) && seconds < 1000000 &&
+            (int64_t)seconds >= head->wait_s)
+            head->wait_s = (int64_t)seconds + 1;
+        text += n;
+    }
 }
 
 /* Days since 1970-01-01 of a date of the Gregorian calendar. */
@@ -154,6 +169,7 @@ static void read_link(spn_http_head *head, const char *text) {
 
 static void read_header(spn_http_head *head, const char *name, const char *value, int64_t now) {
     size_t n = strlen(value);
+    while (n > 0 && (value[n - 1] == ' ' || value[n - 1] == '\t')) n--;
     if (spn_ascii_equal(name, "Content-Length")) {
         head->has_length = spn_parse_u64(value, n, &head->length);
     } else if (spn_ascii_equal(name, "Content-Range")) {

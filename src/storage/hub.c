@@ -208,7 +208,8 @@ static spn_status resolve_once(spn_storage *storage, const char *url, probe *p,
         status = probe_once(storage, place->url, by_get, p, err);
         if (status != SPN_STATUS_OK) break;
         int code = p->head->status;
-        if (!by_get && (code == 405 || code == 501)) {
+        /* Not every server knows HEAD, not every one says so; and a refusal has words in GET. */
+        if (!by_get && code >= 400 && (code == 501 || !spn_http_is_passing(code))) {
             by_get = true;
             continue;
         }

@@ -41,7 +41,7 @@ static const char *text_of(const json_t *object, const char *key) {
 }
 
 static spn_status add_file(spn_hub_listing *listing, size_t *cap, const char *path, uint64_t size,
-                           const char *sha256, spn_error *err) {
+                           const char *sha256, const char *git_sha1, spn_error *err) {
     if (listing->n >= MAX_FILES)
         return SPN_FAIL(err, API, "the repository has more than %u files", MAX_FILES);
     if (listing->n == *cap) {
@@ -56,6 +56,8 @@ static spn_status add_file(spn_hub_listing *listing, size_t *cap, const char *pa
     if (file->path == NULL) return SPN_NO_MEMORY(err, "a listing");
     if (spn_is_sha256(sha256))
         for (size_t i = 0; i < 64; i++) file->sha256[i] = spn_ascii_lower(sha256[i]);
+    else if (strlen(git_sha1) == 40 && spn_is_hex(git_sha1, 40) && strspn(git_sha1, "0") < 40)
+        for (size_t i = 0; i < 40; i++) file->git_sha1[i] = spn_ascii_lower(git_sha1[i]);
     listing->n++;
     return SPN_STATUS_OK;
 }
@@ -74,7 +76,9 @@ static spn_status add_item(spn_hub_listing *listing, size_t *cap, const json_t *
     const char *sha256 = text_of(lfs, "oid");
     if (sha256[0] == '\0') sha256 = text_of(lfs, "sha256"); /* as /api/models/REPO?blobs=true */
     if (strncmp(sha256, "sha256:", 7) == 0) sha256 += 7;
-    return add_file(listing, cap, path, (uint64_t)json_integer_value(size), sha256, err);
+    /* Beside `lfs` the oid is the pointer's. */
+    const char *git_sha1 = lfs != NULL && !json_is_null(lfs) ? "" : text_of(item, "oid");
+    return add_file(listing, cap, path, (uint64_t)json_integer_value(size), sha256, git_sha1, err);
 }
 
 spn_status spn_hub_parse_tree(const char *json, size_t n_bytes, spn_hub_listing *listing,

@@ -34,7 +34,8 @@ struct spn_storage {
 typedef struct spn_hub_file {
     char *path;
     uint64_t size;
-    char sha256[65]; /* "" when the listing has none */
+    char sha256[65];   /* "" when the listing has none */
+    char git_sha1[41]; /* then git's name of the blob, when the listing has that */
 } spn_hub_file;
 
 typedef struct spn_hub_listing {
@@ -182,6 +183,8 @@ typedef struct spn_transfer_job {
     const char *part_path, *map_path; /* on the disk */
     uint64_t size;
     char *sha256; /* [65], in: expected or ""; out: what it has */
+    const char
+        *git_sha1; /* what git calls the blob, to compare when nobody knows the SHA-256; "" */
     uint32_t n_connections;
     uint64_t rate_limit;
     bool changed; /* out: the server had another file than was listed; listing again may help */

@@ -38,6 +38,7 @@
 #define LEAD_BLOCKS 96u      /* 24 MiB, which is still in the processor's cache when it is hashed */
 #define SEND_BLOCKS 32u      /* 8 MiB, to the disk at a time */
 #define RESERVE_BYTES ((uint64_t)16 << 20)
+#define MAX_GIT_BYTES (64u << 20)
 #define CRAWL_NS UINT64_C(5000000000)
 #define PROGRESS_BYTES (16u << 10) /* less than that is no progress for the count of retries */
 
@@ -456,6 +457,30 @@ static spn_status renew_address(worker *w, unsigned age, spn_error *err) {
     return status;
 }
 
+/* Content servers answer in XML or HTML: the words between the tags say why. The hub's own words
+ * are in w->err already. */
+static void tell_refused(worker *w, const char *what) {
+    char origin[300], words[160];
+    const char *p = w->words.data != NULL ? w->words.data : "";
+    size_t n = 0;
+    bool tag = false;
+    lock(w->t);
+    bool known = spn_url_origin(w->t->url, origin, sizeof origin);
+    unlock(w->t);
+    if (!known || strcmp(origin, w->t->storage->endpoint_origin) == 0) return;
+    for (; *p && n + 1 < sizeof words; p++) {
+        bool blank = *p == '<' || (unsigned char)*p <= 0x20 || *p == 0x7f;
+        if (*p == '<') tag = true;
+        if (!tag && !blank) words[n++] = *p;
+        if (blank && n > 0 && words[n - 1] != ' ') words[n++] = ' ';
+        if (*p == '>') tag = false;
+    }
+    words[n] = '\0';
+    spn_fail_code(&w->err, w->err.status, w->head.status,
+                  "%s: %s refuses the address that the hub gave (HTTP %d)%s%s", what, origin,
+                  w->head.status, n ? ": " : "", words);
+}
+
 typedef enum verdict { AGAIN_AT_ONCE, AGAIN_LATER, RENEW, ALONE, GIVE_UP } verdict;
 
 /* What to do about a try that did not finish the range. Fills w->err for GIVE_UP. */
@@ -467,6 +492,9 @@ static verdict judge(worker *w, spn_status status) {
     if (w->whole && !w->writing) return ALONE;
     if (status == SPN_STATUS_NO_MEMORY) return GIVE_UP;
     if (head->status == 0 || w->writing) {
+        /* A server may give less than was asked for, and say so. */
+        bool shorter = status == SPN_STATUS_OK && w->writing && w->received >= PROGRESS_BYTES;
+        if (shorter) return AGAIN_AT_ONCE;
         if (status == SPN_STATUS_OK)
             SPN_FAIL(&w->err, NETWORK, "%s: the server sent less than was asked for", what);
         return w->err.code < 0 ? GIVE_UP : AGAIN_LATER; /* TLS: no use */
@@ -485,7 +513,10 @@ static verdict judge(worker *w, spn_status status) {
     }
     bool expired =
         head->status == 401 || head->status == 403 || head->status == 404 || head->status == 410;
-    if (expired) return RENEW;
+    if (expired) {
+        tell_refused(w, what);
+        return RENEW;
+    }
     if (spn_http_is_passing(head->status)) return AGAIN_LATER;
     if (head->status >= 300 && head->status < 400) {
         char next[SPN_URL_MAX];
@@ -818,8 +849,31 @@ static spn_status find_place(transfer *t, spn_meter *meter, spn_error *err) {
     return status;
 }
 
+static spn_status read_part(void *user, uint64_t offset, void *out, size_t n, spn_error *err) {
+    size_t n_read = 0;
+    SPN_TRY(spn_file_read_at(((transfer *)user)->part, out, n, offset, &n_read, err));
+    return n_read == n ? SPN_STATUS_OK : SPN_FAIL(err, IO, "the part is shorter than it was");
+}
+
+/* Small files that are not in LFS have no SHA-256 there, but git's name. Larger ones cannot be
+ * without LFS: what a mirror then calls oid is something else. */
+static spn_status check_git_name(transfer *t, spn_error *err) {
+    spn_transfer_job *job = t->job;
+    char name[41] = "";
+    if (job->sha256[0] || job->git_sha1 == NULL || job->git_sha1[0] == '\0') return SPN_STATUS_OK;
+    if (job->size > MAX_GIT_BYTES) return SPN_STATUS_OK;
+    SPN_TRY(spn_git_blob_name(job->size, read_part, t, name, err));
+    if (strcmp(name, job->git_sha1) == 0) return SPN_STATUS_OK;
+    (void)spn_path_remove(job->part_path, NULL);
+    (void)spn_path_remove(job->map_path, NULL);
+    return SPN_FAIL(err, CHECKSUM_MISMATCH,
+                    "%s/%s: expected git's SHA-1 %s, got %s; the data was deleted", job->repo,
+                    job->path, job->git_sha1, name);
+}
+
 static spn_status check_hash(transfer *t, spn_error *err) {
     spn_transfer_job *job = t->job;
+    SPN_TRY(check_git_name(t, err));
     if (job->sha256[0] && strcmp(job->sha256, t->sha256) != 0) {
         char first[5] = "";
         size_t n = 0;

@@ -277,8 +277,9 @@ def test_api_faults(hub, store):
         store.pull("hf:o/r", "--retries", "0", code=10)
         contains(store.err, word)
         setattr(faults, fault, False)
-    faults.no_head = True
-    store.pull("hf:o/r")
+    for status in (True, 501, 404, 403):
+        faults.no_head = status
+        store.pull("hf:o/r", "--force")
 
 
 def test_transfer_faults(hub, store):
@@ -329,6 +330,16 @@ def test_transfer_faults(hub, store):
     faults.expire_after = 3
     again("-c", "2")
     faults.expire_after = None
+    # The content server's own words, without its tags.
+    faults.cdn_status = (403, [], b"<Error><Code>AccessDenied</Code><Message>bad key</Message></Error>")
+    again("-c", "1", code=4)
+    contains(store.err, "refuses the address that the hub gave (HTTP 403): AccessDenied bad key")
+    faults.cdn_status = None
+    # Answers that are shorter than what was asked for, and say so, are no failures.
+    faults.range_limit = 300_000
+    again("--retries", "0", "-c", "1")
+    check(len(hub.cdn_log) >= len(data) // 300_000, "the limit did nothing")
+    faults.range_limit = None
     faults.redirect_loop = False
 
 
@@ -391,6 +402,15 @@ def test_a_file_that_changes_midway_is_never_mixed(hub, store):
     hub.faults.cut_after = None
     repo.push({"m-Q4_K_M.gguf": blob(13, 8_000_000)})
     same(store.pull("hf:o/plain"), blob(13, 8_000_000))
+    # It is compared with git's name of the blob then.
+    hub.faults.flip_at, hub.faults.times["flip_at"] = 4_000_000, 1
+    repo.push({"m-Q4_K_M.gguf": blob(14, 5_000_000)})
+    store.pull("hf:o/plain", "--force", code=8)
+    contains(store.err, "git's SHA-1")
+    same(store.path("o/plain/m-Q4_K_M.gguf"), blob(13, 8_000_000))
+    hub.reset()
+    hub.faults.no_lfs = True
+    same(store.pull("hf:o/plain", "--force"), blob(14, 5_000_000))
 
 
 # ---- resuming ----

@@ -79,11 +79,32 @@ static void texts_are_parsed_strictly(void **state) {
     for (size_t i = 0; i < sizeof again; i++) assert_int_equal(again[i], 7);
 }
 
+static spn_status read_letters(void *user, uint64_t offset, void *out, size_t n, spn_error *err) {
+    size_t *total = user;
+    assert_true(offset == *total);
+    *total += n;
+    memset(out, 'a', n);
+    return n > 0 ? SPN_STATUS_OK : SPN_FAIL(err, IO, "nothing was asked for");
+}
+
+/* As `git hash-object` names them. */
+static void blobs_have_gits_names(void **state) {
+    (void)state;
+    char name[41];
+    size_t total = 0;
+    assert_int_equal(spn_git_blob_name(0, read_letters, &total, name, NULL), SPN_STATUS_OK);
+    assert_string_equal(name, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+    assert_int_equal(spn_git_blob_name(1000000, read_letters, &total, name, NULL), SPN_STATUS_OK);
+    assert_string_equal(name, "de1fbf0c2f34f67f01f355f31ed0cf7319643c5e");
+    assert_int_equal(total, 1000000);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples_of_the_standard),
         cmocka_unit_test(streams_may_come_in_any_pieces),
         cmocka_unit_test(texts_are_parsed_strictly),
+        cmocka_unit_test(blobs_have_gits_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

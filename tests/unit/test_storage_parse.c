@@ -56,6 +56,10 @@ static void waits_are_read(void **state) {
     } cases[] = {
         {"RateLimit", "\"resolvers\";r=0;t=55", 56},
         {"RateLimit", "\"api\";r=12;t=55", -1},
+        {"RateLimit", "\"resolvers\"; r=0; t=7", 8},
+        {"RateLimit", "\"api\";r=3;t=90, \"resolvers\";r=0;t=20", 21},
+        {"RateLimit", "\"api\";t=90;r=0 , \"resolvers\";r=0;t=20", 91},
+        {"RateLimit", ";;r=0;;t=1;", 2},
         {"RateLimit", "\"api\";r=0;t=", -1},
         {"Retry-After", "120", 120},
         {"Retry-After", "0", 0},
@@ -177,7 +181,8 @@ static void listings_are_read(void **state) {
         "\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789ABCDEF\",\"size\":5000000000,"
         "\"pointerSize\":134}},"
         "{\"type\":\"file\",\"path\":\"../evil.gguf\",\"size\":1},"
-        "{\"type\":\"file\",\"path\":\"README.md\",\"size\":7}]";
+        "{\"type\":\"file\",\"path\":\"README.md\",\"size\":7,"
+        "\"oid\":\"E69DE29BB2D1D6434B8B29AE775AD8C2E48C5391\"}]";
     assert_int_equal(parse_tree(json, &listing, &err), SPN_STATUS_OK);
     assert_int_equal(listing.n, 2);
     assert_string_equal(listing.files[0].path, "d/a.gguf");
@@ -185,6 +190,8 @@ static void listings_are_read(void **state) {
     assert_string_equal(listing.files[0].sha256,
                         "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
     assert_string_equal(listing.files[1].sha256, "");
+    assert_string_equal(listing.files[0].git_sha1, "");
+    assert_string_equal(listing.files[1].git_sha1, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
     /* a second page */
     assert_int_equal(parse_tree("[{\"type\":\"file\",\"path\":\"b\",\"size\":0}]", &listing, &err),
                      SPN_STATUS_OK);

@@ -53,7 +53,8 @@ class Faults:
         self.huge_json = False
         self.html = False           # a portal's page for everything
         self.no_lfs = False         # the listing has no SHA-256
-        self.no_head = False        # 405 for HEAD
+        self.no_head = False        # 405 for HEAD, or this status
+        self.range_limit = None     # bytes that one answer to a range has at most
         self.expire_after = None    # requests an address of the content server is good for
         self.delay = 0              # seconds before an answer of the content server
 
@@ -148,7 +149,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_HEAD(self):
         if self.hub.faults.no_head:
-            return self.answer(405)
+            return self.answer(405 if self.hub.faults.no_head is True else self.hub.faults.no_head)
         return self.do_GET()
 
 
@@ -244,7 +245,7 @@ class ApiHandler(Handler):
         items = [{"type": "directory", "oid": "0" * 40, "size": 0, "path": d}
                  for d in sorted({os.path.dirname(p) for p in entries} - {""})]
         for path, blob in sorted(entries.items()):
-            item = {"type": "file", "oid": hashlib.sha1(path.encode()).hexdigest(),
+            item = {"type": "file", "oid": self.git_name(blob, path),
                     "size": blob.size, "path": path}
             if not faults.no_lfs:
                 item["lfs"] = {"oid": blob.sha256, "size": blob.size, "pointerSize": 134}
@@ -259,6 +260,14 @@ class ApiHandler(Handler):
             headers.append(("Link", '<%s%s?recursive=true&cursor=%d>; rel="next"' % (
                 host, urllib.parse.urlsplit(self.path).path, start + self.hub.page_size)))
         return self.answer(200, json.dumps(page).encode(), headers)
+
+    def git_name(self, blob, path):
+        """Of a blob what git calls it; beside `lfs` the pointer's, which is something else."""
+        if not self.hub.faults.no_lfs:
+            return hashlib.sha1(path.encode()).hexdigest()
+        digest = hashlib.sha1(b"blob %d\0" % blob.size)
+        digest.update(blob.read(0, blob.size))
+        return digest.hexdigest()
 
     def huge(self):
         self.send_response(200)
@@ -324,6 +333,7 @@ class CdnHandler(Handler):
             return 0, blob.size, False
         start = int(m.group(1))
         end = min(int(m.group(2)) + 1 if m.group(2) else blob.size, blob.size)
+        end = min(end, start + (self.hub.faults.range_limit or blob.size))
         return start, end, True
 
     def file(self, blob):
