@@ -214,5 +214,7 @@ int spn_cmd_pull(int argc, char **argv) {
     };
     spn_cli_args args;
     int done = spn_cli_parse(&page, argc, argv, &args);
+    if (done < 0 && opt.flags.n_connections > 16)
+        return spn_cli_usage(page.name, "--connections is at most 16");
     return done >= 0 ? done : run(args.items[0], &opt);
 }

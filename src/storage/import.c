@@ -60,6 +60,7 @@ static spn_status take_file(spn_storage *storage, const char *from, const char *
     char *path = NULL, *part = NULL, *map = NULL, sha256[65] = "";
     spn_blocks blocks = {0};
     bool moved = false, brought = false;
+    const uint64_t before = meter->now.completed; /* a file that is hashed and copied counts once */
     spn_status status;
     SPN_TRY_GOTO(spn_store_path(storage, name, "", &path, err));
     SPN_TRY_GOTO(spn_store_path(storage, name, SPN_PART_SUFFIX, &part, err));
@@ -73,9 +74,11 @@ static spn_status take_file(spn_storage *storage, const char *from, const char *
     memcpy(m->sha256, sha256, sizeof sha256);
     SPN_TRY_GOTO(spn_store_make_folders(storage, name, err));
     brought = true;
+    meter->now.completed = before;
     SPN_TRY_GOTO(bring(storage, from, part, mode, may_copy, blocks.size, meter, &moved, err));
     SPN_TRY_GOTO(save_map(map, &blocks, sha256, err));
     SPN_TRY_GOTO(spn_install_file(storage, name, part, m, err));
+    meter->now.completed = before + blocks.size;
     if (mode == SPN_IMPORT_MOVE) status = spn_path_remove(from, err); /* gone when renamed */
 done:
     /* What was moved goes back where it was. A part from before, of a download, is left alone. */

@@ -645,6 +645,12 @@ def test_ranges_share_a_connection(hub, store):
     check(hub.sent == len(data), "%d bytes sent for %d" % (hub.sent, len(data)))
 
 
+def test_too_many_connections_are_refused(hub, store):
+    store.pull("hf:o/r", "-c", "17", code=2)
+    contains(store.err, "at most 16")
+    check(not hub.log, "asked nevertheless")
+
+
 def test_the_rate_limit_holds(hub, store):
     data = blob(22, 2_000_000)
     hub.add("o/r", {"m-Q4_K_M.gguf": data})
@@ -686,6 +692,8 @@ def test_import_and_in_use(hub, store):
     source = os.path.join(store.folder, "my-Q8_0.gguf")
     with open(source, "wb") as file:
         file.write(data)
+    store.run("import", source, "--name", "a/b/copy.gguf")
+    check(not re.search(r"[1-9]\d\d%", store.err.replace("100%", "")), store.err)
     path = store.run("import", source, "--link")
     check(path == store.path("local/my-Q8_0/my-Q8_0.gguf"), path)
     check(os.stat(path).st_ino == os.stat(source).st_ino, "no link")
