@@ -29,6 +29,12 @@
 extern "C" {
 #endif
 
+/* Throughout: objects and outputs are not NULL unless it is said, texts are UTF-8 with a NUL and
+ * are copied where they are kept, [n] is the number of elements behind a pointer, bytes and tokens
+ * are counted, seconds are doubles. A `..._create`, `..._open` or `..._load` gives an object that
+ * is the caller's until its `..._free` or `..._close`, which take NULL; after a failure there is
+ * none. What a failed call had allocated is gone. */
+
 /* ---- looking into a file ---- */
 
 /* A GGUF file's description, for display: any architecture, also files without tensors.
@@ -52,14 +58,16 @@ typedef struct spn_tensor_item {
 /* Opens and checks the file. Errors: IO, FORMAT (names the field and where it stands), NO_MEMORY.
  * All texts live until spn_inspection_free. */
 SPN_API spn_status spn_inspect(spn_inspection **out, const char *path, spn_error *err);
-SPN_API void spn_inspection_free(spn_inspection *inspection);
-SPN_API uint32_t spn_inspection_version(const spn_inspection *inspection);
-SPN_API uint64_t spn_inspection_file_bytes(const spn_inspection *inspection);
+SPN_API void spn_inspection_free(spn_inspection *inspection);                 /* NULL is fine */
+SPN_API uint32_t spn_inspection_version(const spn_inspection *inspection);    /* of GGUF: 2, 3 */
+SPN_API uint64_t spn_inspection_file_bytes(const spn_inspection *inspection); /* all parts */
+/* How many there are of each. */
 SPN_API size_t spn_inspection_n_metadata(const spn_inspection *inspection);
 SPN_API size_t spn_inspection_n_tensors(const spn_inspection *inspection);
 /* False (and *out untouched) when `i` is too large. */
 SPN_API bool spn_inspection_metadata(const spn_inspection *inspection, size_t i,
                                      spn_metadata_item *out);
+/* The same for tensors, in the file's order. */
 SPN_API bool spn_inspection_tensor(const spn_inspection *inspection, size_t i,
                                    spn_tensor_item *out);
 
@@ -87,24 +95,26 @@ typedef struct spn_model_info {
                                  embeddings, unused experts and the output */
     uint32_t n_vocab;
     uint32_t n_ctx_train; /* the context the model was trained for, in tokens */
-    uint32_t n_embd;
+    uint32_t n_embd;      /* numbers of a hidden state */
     uint32_t n_layer;
     uint32_t n_head;    /* the most of any layer */
     uint32_t n_head_kv; /* the most of any layer */
-    uint32_t head_dim;
-    uint32_t n_ff;
+    uint32_t head_dim;  /* numbers of a key */
+    uint32_t n_ff;      /* of the inner layer of a feed-forward block */
     bool has_chat_template;
     bool is_encoder; /* embeds text and generates none */
 } spn_model_info;
 
 /* Maps the file, checks it, binds its tensors and opens its tokenizer; reads no weights, so it
  * takes the same short time for every size. Errors: IO, FORMAT, UNSUPPORTED_ARCHITECTURE, LOAD (a
- * tensor is missing or has the wrong shape or type: named), TOKENIZER, TEMPLATE, DEVICE,
- * INSUFFICIENT_MEMORY, NO_MEMORY. */
+ * tensor is missing or has the wrong shape or type: named), TOKENIZER, TEMPLATE, DEVICE (the
+ * processor lacks the level), INSUFFICIENT_MEMORY (lock_memory), INVALID_ARGUMENT (`out` or `path`
+ * is NULL), NO_MEMORY. */
 SPN_API spn_status spn_model_open(spn_model **out, const char *path,
                                   const spn_model_options *options, spn_error *err);
 /* NULL is fine. All sessions of the model must be gone. */
 SPN_API void spn_model_close(spn_model *model);
+/* Never NULL; lives as long as the model. */
 SPN_API const spn_model_info *spn_model_describe(const spn_model *model);
 
 /* ---- tokens ---- */
@@ -123,8 +133,8 @@ typedef struct spn_encode_options {
     bool parse_special; /* texts of control tokens become these tokens, not letters */
 } spn_encode_options;
 
-/* Any bytes to token ids. *tokens [*n_tokens] is the caller's, free with spn_free (also when
- * *n_tokens is 0). Errors: TOKENIZER, NO_MEMORY. */
+/* Any bytes to token ids; `options` NULL: neither of them. *tokens [*n_tokens] is the caller's,
+ * free with spn_free (also when *n_tokens is 0). Errors: TOKENIZER, NO_MEMORY. */
 SPN_API spn_status spn_tokenizer_encode(const spn_tokenizer *tokenizer, const char *text,
                                         size_t n_bytes, const spn_encode_options *options,
                                         int32_t **tokens, size_t *n_tokens, spn_error *err);
@@ -134,8 +144,9 @@ SPN_API spn_status spn_tokenizer_encode(const spn_tokenizer *tokenizer, const ch
 SPN_API spn_status spn_tokenizer_decode(const spn_tokenizer *tokenizer, const int32_t *tokens,
                                         size_t n_tokens, bool special, char **text, size_t *n_bytes,
                                         spn_error *err);
+/* Ids are 0 to that minus 1. */
 SPN_API uint32_t spn_tokenizer_vocab_size(const spn_tokenizer *tokenizer);
-/* Whether generation ends with this token. */
+/* Whether generation ends with this token; false for an id outside the vocabulary. */
 SPN_API bool spn_tokenizer_ends_text(const spn_tokenizer *tokenizer, int32_t token);
 
 /* ---- chat templates ---- */
@@ -151,7 +162,7 @@ typedef struct spn_chat_template spn_chat_template;
  * named), NO_MEMORY. */
 SPN_API spn_status spn_chat_template_load(spn_chat_template **out, const char *path,
                                           const char *source, spn_error *err);
-SPN_API void spn_chat_template_free(spn_chat_template *chat_template);
+SPN_API void spn_chat_template_free(spn_chat_template *chat_template); /* NULL is fine */
 
 /* Zero means default for every field. */
 typedef struct spn_render_options {
@@ -219,7 +230,8 @@ typedef struct spn_session_info {
  * not allow), INSUFFICIENT_MEMORY (with the numbers), NO_MEMORY, DEVICE. */
 SPN_API spn_status spn_session_create(spn_session **out, const spn_model *model,
                                       const spn_session_options *options, spn_error *err);
-SPN_API void spn_session_free(spn_session *session);
+SPN_API void spn_session_free(spn_session *session); /* NULL is fine; no call may be running */
+/* What the session was given and has now. */
 SPN_API void spn_session_describe(const spn_session *session, spn_session_info *out);
 
 /* Makes the cache hold exactly tokens[0 .. n_tokens): keeps the longest common prefix with what it
@@ -235,7 +247,8 @@ SPN_API spn_status spn_session_sync(spn_session *session, const int32_t *tokens,
 SPN_API const float *spn_session_logits(const spn_session *session);
 
 /* As sync, but evaluates tokens[first .. n_tokens) in any case and writes the logits behind each of
- * them to `logits`, [n_tokens - first][n_vocab]. Errors as sync. */
+ * them to `logits`, [n_tokens - first][n_vocab]. Errors as sync, and INVALID_ARGUMENT (`first` is
+ * not below n_tokens); `logits` is undefined after a failure of the evaluation. */
 SPN_API spn_status spn_session_score(spn_session *session, const int32_t *tokens, size_t n_tokens,
                                      size_t first, float *logits, spn_error *err);
 
@@ -381,7 +394,7 @@ typedef struct spn_sampler spn_sampler; /* one thread at a time */
 /* Errors: INVALID_ARGUMENT (names the field and its range), NO_MEMORY, IO (no random seed). */
 SPN_API spn_status spn_sampler_create(spn_sampler **out, uint32_t n_vocab,
                                       const spn_sampler_options *options, spn_error *err);
-SPN_API void spn_sampler_free(spn_sampler *sampler);
+SPN_API void spn_sampler_free(spn_sampler *sampler); /* NULL is fine */
 /* Tells the sampler that `token` was appended to the text (prompt or generated). Errors:
  * INVALID_ARGUMENT (an id outside the vocabulary), NO_MEMORY. */
 SPN_API spn_status spn_sampler_accept(spn_sampler *sampler, int32_t token, spn_error *err);
@@ -389,6 +402,7 @@ SPN_API spn_status spn_sampler_accept(spn_sampler *sampler, int32_t token, spn_e
  * and logits give the same token on every machine. A logit that is not finite counts as impossible;
  * -1 when all are. It does not accept the token: call spn_sampler_accept. */
 SPN_API int32_t spn_sampler_sample(spn_sampler *sampler, const float *logits);
+/* The seed in use: the one given, or the one that was drawn. Never 0. */
 SPN_API uint64_t spn_sampler_seed(const spn_sampler *sampler);
 
 /* ---- generating ---- */
@@ -480,6 +494,7 @@ SPN_API spn_status spn_scheduler_submit(spn_scheduler *scheduler, const spn_requ
 SPN_API void spn_scheduler_cancel(spn_scheduler *scheduler, uint64_t id);
 /* Waits until nothing runs or waits. Not from a callback. */
 SPN_API void spn_scheduler_wait(spn_scheduler *scheduler);
+/* A snapshot: the counts may have changed when it returns. */
 SPN_API void spn_scheduler_describe(spn_scheduler *scheduler, spn_scheduler_info *out);
 
 #ifdef __cplusplus

@@ -77,6 +77,7 @@ SPN_API spn_status spn_executor_embed_batch(spn_executor *executor, const char *
  * numbers), and those of spn_runtime_load and of `locate`. */
 SPN_API spn_status spn_executor_acquire(spn_executor *executor, const char *reference,
                                         int32_t timeout_ms, spn_runtime **runtime, spn_error *err);
+/* Ends the lease; its streams must be freed before. A runtime that is no lease is left alone. */
 SPN_API void spn_executor_release(spn_executor *executor, spn_runtime *runtime);
 
 /* ---- managing ---- */
@@ -114,6 +115,7 @@ typedef struct spn_running_model {
  * spn_running_models_free. Errors: NO_MEMORY. */
 SPN_API spn_status spn_executor_running(spn_executor *executor, spn_running_model **models,
                                         size_t *n, spn_error *err);
+/* NULL is fine. */
 SPN_API void spn_running_models_free(spn_running_model *models, size_t n);
 /* The budget and what of it is taken, in bytes. */
 SPN_API void spn_executor_memory(spn_executor *executor, uint64_t *budget, uint64_t *used);

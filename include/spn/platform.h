@@ -53,6 +53,7 @@ typedef struct spn_cpu_info {
     uint32_t n_numa_nodes;
 } spn_cpu_info;
 
+/* Never fails at present; what the system does not tell is "unknown", or 1. */
 SPN_API spn_status spn_detect_cpu(spn_cpu_info *out, spn_error *err);
 
 typedef enum spn_device_kind { SPN_DEVICE_KIND_CPU, SPN_DEVICE_KIND_GPU } spn_device_kind;

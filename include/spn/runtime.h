@@ -102,7 +102,7 @@ typedef struct spn_chat_response {
     uint64_t seed;       /* the seed that was used */
 } spn_chat_response;
 
-SPN_API void spn_chat_response_clear(spn_chat_response *response);
+SPN_API void spn_chat_response_clear(spn_chat_response *response); /* NULL is fine */
 
 /* Errors: NO_MEMORY. */
 SPN_API spn_status spn_runtime_create(spn_runtime **out, spn_error *err);
@@ -122,9 +122,11 @@ SPN_API spn_status spn_runtime_load_reference(spn_runtime *runtime, struct spn_s
                                               spn_error *err);
 /* Errors: MODEL_NOT_LOADED, BUSY (a stream is running). */
 SPN_API spn_status spn_runtime_unload(spn_runtime *runtime, spn_error *err);
-SPN_API bool spn_runtime_is_loaded(const spn_runtime *runtime);
+SPN_API bool spn_runtime_is_loaded(const spn_runtime *runtime); /* a model */
 /* NULL when nothing is loaded; lives until unload. */
 SPN_API const spn_model_info *spn_runtime_model_info(const spn_runtime *runtime);
+/* The model itself, for engine.h: tokenizer, sessions and schedulers of one's own. NULL and life as
+ * above. */
 SPN_API const spn_model *spn_runtime_model(const spn_runtime *runtime);
 /* What of the load configuration could not be met, in a sentence; "" when all was met or nothing is
  * loaded. Lives until unload. */
@@ -135,7 +137,8 @@ SPN_API spn_status spn_runtime_estimate(const char *path, const spn_load_config 
                                         spn_memory_need *out, spn_error *err);
 /* The same for the loaded model, as it was when it was loaded. False when nothing is loaded. */
 SPN_API bool spn_runtime_memory(const spn_runtime *runtime, spn_memory_need *out);
-/* False when nothing is loaded. */
+/* The sizes of the session that was used last. False (and *out untouched) when nothing is loaded.
+ */
 SPN_API bool spn_runtime_session_info(const spn_runtime *runtime, spn_session_info *out);
 
 /* spn_session_save and spn_session_load (engine.h) of the runtime's session: the next call whose
@@ -247,7 +250,7 @@ typedef struct spn_embedding_response {
     double seconds; /* of the whole call */
 } spn_embedding_response;
 
-SPN_API void spn_embedding_response_clear(spn_embedding_response *response);
+SPN_API void spn_embedding_response_clear(spn_embedding_response *response); /* NULL is fine */
 
 /* The embedding of a text (NUL-terminated), with the tokens that begin and end a text where the
  * model wants them. Models that were trained with task prefixes ("query: ", "search_document: ")
