@@ -78,7 +78,7 @@ typedef struct spn_segment {
 typedef struct spn_batch {
     uint32_t n_rows;
     const int32_t *tokens;    /* [n_rows] */
-    const int32_t *positions; /* [n_rows] */
+    const int32_t *positions; /* [n_rows]; NULL where no operation asks for it */
     const spn_segment *segments;
     uint32_t n_segments;
 } spn_batch;
