@@ -144,13 +144,17 @@ typedef struct embed_state {
 
 /* The library counts the texts of a call; people count them from the first. */
 static int print_error(const embed_state *state, spn_error *err, size_t n_texts) {
-    spn_error of_text = *err;
+    const spn_error of_text = *err;
+    const char *reason = of_text.text, *digits = reason + strlen("text ");
     size_t i = 1;
-    int begin = 0;
-    if (n_texts > 1 && (sscanf(err->text, "text %zu: %n", &i, &begin) != 1 || begin == 0))
-        return spn_cli_error(err);
+    if (n_texts > 1) {
+        char *end = NULL;
+        if (strncmp(reason, "text ", strlen("text ")) == 0) i = strtoull(digits, &end, 10);
+        if (end == NULL || end == digits || strncmp(end, ": ", 2) != 0) return spn_cli_error(err);
+        reason = end + 2;
+    }
     snprintf(err->text, sizeof err->text, "%s %zu: %.*s", state->noun, state->progress.n_texts + i,
-             (int)sizeof err->text - 40, of_text.text + begin);
+             (int)sizeof err->text - 40, reason);
     return spn_cli_error(err);
 }
 

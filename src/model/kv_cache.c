@@ -300,7 +300,7 @@ static bool layers_share(const spn_network *network) {
     return false;
 }
 
-/* Bytes of the room; with `out` set, the layers' places in it. */
+/* Bytes of the room; with `memory` and `out` set, the layers' places in it. */
 static uint64_t room_layout(const spn_network *network, uint32_t n_slots, spn_type type_k,
                             spn_type type_v, uint8_t *memory, spn_kv_layer *out) {
     bool share = layers_share(network);
@@ -308,8 +308,9 @@ static uint64_t room_layout(const spn_network *network, uint32_t n_slots, spn_ty
     for (uint32_t l = 0; l < network->n_layer; l++) {
         uint64_t at = share ? end : 0;
         if (!has_cache(network, l)) continue;
-        uint64_t n = layer_layout(&network->layers[l], n_slots, type_k, type_v, memory + at,
-                                  out != NULL ? &out[l] : NULL);
+        uint64_t n =
+            layer_layout(&network->layers[l], n_slots, type_k, type_v,
+                         memory != NULL ? memory + at : NULL, out != NULL ? &out[l] : NULL);
         if (at + n > end) end = at + n;
     }
     return end;
