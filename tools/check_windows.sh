@@ -14,7 +14,7 @@ flags='-std=c17 -O2 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-con
 mkdir -p "$out"
 rm -f "$out"/*.o
 
-sources="$(grep -LE '^#include <(jansson|openssl/)' src/base/*.c) src/platform/cpu.c src/platform/device.c src/platform/gpu_none.c
+sources="$(grep -LE '^#include <(jansson|openssl/)' src/base/*.c) src/platform/cpu.c src/platform/device.c src/platform/gpu_none.c src/platform/numa_none.c
     $(ls src/platform/*_windows*.c src/gguf/*.c)"
 for source in $sources; do
     $cc $flags -c "$source" -o "$out/$(basename "$source" .c).o"

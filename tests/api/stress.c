@@ -44,7 +44,7 @@ static struct slot {
     uint64_t random;
 } slots[MOST_THREADS];
 
-static _Noreturn void fail(const char *fmt, ...) {
+static _Noreturn __attribute__((format(printf, 1, 2))) void fail(const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     vfprintf(stderr, fmt, args);
