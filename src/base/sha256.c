@@ -54,6 +54,16 @@ spn_status spn_sha256_of(const void *bytes, size_t n_bytes, uint8_t out[SPN_SHA2
     return status;
 }
 
+/* Two hexadecimal digits for each of n bytes, and a NUL. */
+static void write_digits(const uint8_t *digest, size_t n, char *out) {
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = digits[digest[i] >> 4];
+        out[2 * i + 1] = digits[digest[i] & 15];
+    }
+    out[2 * n] = '\0';
+}
+
 static spn_status git_blob(EVP_MD_CTX *context, uint64_t n_bytes, spn_git_read_fn read, void *user,
                            uint8_t digest[EVP_MAX_MD_SIZE], spn_error *err) {
     char head[32];
@@ -77,18 +87,12 @@ spn_status spn_git_blob_name(uint64_t n_bytes, spn_git_read_fn read, void *user,
     if (context == NULL) return fail(err);
     spn_status status = git_blob(context, n_bytes, read, user, digest, err);
     EVP_MD_CTX_free(context);
-    for (size_t i = 0; status == SPN_STATUS_OK && i < 20; i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    if (status == SPN_STATUS_OK) write_digits(digest, 20, out);
     return status;
 }
 
 void spn_sha256_text(const uint8_t digest[SPN_SHA256_BYTES], char out[SPN_SHA256_TEXT]) {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < SPN_SHA256_BYTES; i++) {
-        out[2 * i] = digits[digest[i] >> 4];
-        out[2 * i + 1] = digits[digest[i] & 15];
-    }
-    out[SPN_SHA256_TEXT - 1] = '\0';
+    write_digits(digest, SPN_SHA256_BYTES, out);
 }
 
 static int digit_value(char c) {

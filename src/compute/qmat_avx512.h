@@ -68,6 +68,22 @@ INLINE __m512i value_table(const int8_t *values) {
     return _mm512_broadcast_i32x4(_mm_xor_si128(x, _mm_set1_epi8((char)0x80)));
 }
 
+/* 16 bytes at `at` of each row, a row a lane. */
+INLINE __m512i load_lanes(const uint8_t *const p[4], size_t at) {
+    __m256i low =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)(p[0] + at))),
+                                _mm_loadu_si128((const void *)(p[1] + at)), 1);
+    __m256i high =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)(p[2] + at))),
+                                _mm_loadu_si128((const void *)(p[3] + at)), 1);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+}
+
+/* The 16 bytes at `p` in all lanes. */
+INLINE __m512i load_4_times(const uint8_t *p) {
+    return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
+}
+
 /* ---- rows ---- */
 
 /* Four rows' group of four blocks. */
@@ -376,7 +392,7 @@ INLINE void load_group(qmat_group *w, const uint8_t *const rows[4], size_t g, si
 INLINE void unpack(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
                    const qmat_rows_spec spec) {
     for (size_t g = 0; g < panel->n_groups; g++) {
-        size_t n_chains = panel->n_blocks - 4 * g < 4 ? panel->n_blocks - 4 * g : 4;
+        size_t n_chains = spn_min_size(panel->n_blocks - 4 * g, 4);
         for (size_t half = 0; half < 2; half++) {
             qmat_group w[4];
             for (size_t i = 0; i < 4; i++) {

@@ -198,12 +198,6 @@ INLINE __m512i chains_first(__m128i r0, __m128i r1, __m128i r2, __m128i r3) {
     return _mm512_permutexvar_epi32(order, _mm512_inserti32x4(x, r3, 3));
 }
 
-/* 16 bytes at `at` of each row. */
-INLINE __m512i rows_16(const uint8_t *const p[4], size_t at) {
-    return four_lanes(load_16(p[0] + at), load_16(p[1] + at), load_16(p[2] + at),
-                      load_16(p[3] + at));
-}
-
 /* ---- weights of a group ---- */
 
 INLINE __m128i odd_dwords(const uint8_t *p) {
@@ -244,7 +238,7 @@ INLINE void weights_iq2_s(qmat_group *w, const uint8_t *const p[4], size_t half)
         places_16(at, p[i] + 2 + 16 * half, _mm256_slli_epi16(bits, 8));
         look_up_8(w, i, iq2_s, at);
     }
-    apply_signs(w, rows_16(p, 34 + 16 * half));
+    apply_signs(w, load_lanes(p, 34 + 16 * half));
 }
 
 INLINE void weights_iq3_xxs(qmat_group *w, const uint8_t *const p[4], size_t half) {
@@ -253,7 +247,7 @@ INLINE void weights_iq3_xxs(qmat_group *w, const uint8_t *const p[4], size_t hal
         for (size_t j = 0; j < 32; j++) at[j] = p[i][2 + 32 * half + j];
         look_up_4(w, i, iq3_xxs, at);
     }
-    apply_signs_of_28(w, rows_16(p, 66 + 16 * half));
+    apply_signs_of_28(w, load_lanes(p, 66 + 16 * half));
 }
 
 INLINE void weights_iq3_s(qmat_group *w, const uint8_t *const p[4], size_t half) {
@@ -264,7 +258,7 @@ INLINE void weights_iq3_s(qmat_group *w, const uint8_t *const p[4], size_t half)
         _mm512_storeu_si512(at, _mm512_mask_add_epi16(q, high, q, _mm512_set1_epi16(256)));
         look_up_4(w, i, iq3_s, at);
     }
-    apply_signs(w, rows_16(p, 74 + 16 * half));
+    apply_signs(w, load_lanes(p, 74 + 16 * half));
 }
 
 INLINE void weights_iq1_s(qmat_group *w, const uint8_t *const p[4], size_t half) {
@@ -338,8 +332,8 @@ INLINE void weights_tq1_0(qmat_group *w, const uint8_t *const p[4], size_t half)
 INLINE void weights_tq2_0(qmat_group *w, const uint8_t *const p[4], size_t half) {
     const __m512i two = _mm512_set1_epi8(3), down = _mm512_setr_epi64(0, 0, 2, 2, 4, 4, 6, 6);
     for (int i = 0; i < 4; i++) {
-        __m512i a = _mm512_broadcast_i32x4(load_16(p[i] + 32 * half));
-        __m512i b = _mm512_broadcast_i32x4(load_16(p[i] + 32 * half + 16));
+        __m512i a = load_4_times(p[i] + 32 * half);
+        __m512i b = load_4_times(p[i] + 32 * half + 16);
         w->a[i] = _mm512_and_si512(_mm512_srlv_epi64(a, down), two);
         w->b[i] = _mm512_and_si512(_mm512_srlv_epi64(b, down), two);
     }

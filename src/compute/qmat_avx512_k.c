@@ -27,25 +27,9 @@ INLINE __m512 load_d(const uint8_t *const p[4], size_t at) {
     return _mm512_broadcast_f32x4(_mm_cvtph_ps(halves));
 }
 
-/* 16 bytes at `at` of each row, a row a lane. */
-INLINE __m512i load_lanes(const uint8_t *const p[4], size_t at) {
-    __m256i low =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)(p[0] + at))),
-                                _mm_loadu_si128((const void *)(p[1] + at)), 1);
-    __m256i high =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)(p[2] + at))),
-                                _mm_loadu_si128((const void *)(p[3] + at)), 1);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-}
-
 /* x where `mask` has ones, y elsewhere. */
 INLINE __m512i select_bits(__m512i mask, __m512i x, __m512i y) {
     return _mm512_ternarylogic_epi32(mask, x, y, 0xca);
-}
-
-/* The 16 bytes at `p` in all lanes. */
-INLINE __m512i load_4_times(const uint8_t *p) {
-    return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
 }
 
 /* One count a lane; counts of turns are modulo 64, so that a negative one turns right. */

@@ -30,6 +30,19 @@ static inline void temp_make(void) {
 
 static inline void temp_remove(void) { nftw(temp_root, temp_remove_one, 16, FTW_DEPTH | FTW_PHYS); }
 
+/* The same as cmocka's fixtures. */
+static inline int temp_setup(void **state) {
+    (void)state;
+    temp_make();
+    return 0;
+}
+
+static inline int temp_teardown(void **state) {
+    (void)state;
+    temp_remove();
+    return 0;
+}
+
 /* A path in the folder; `out` has TEMP_PATH bytes. */
 static inline const char *temp_path(char *out, const char *name) {
     int n = snprintf(out, TEMP_PATH, "%s/%s", temp_root, name);

@@ -12,18 +12,6 @@
 #include "hostile_alloc.h"
 #include "temp.h"
 
-static int make_folder(void **state) {
-    (void)state;
-    temp_make();
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    temp_remove();
-    return 0;
-}
-
 static void names_of_parts_are_parsed(void **state) {
     (void)state;
     uint32_t no = 0, count = 0;
@@ -282,7 +270,7 @@ static void failing_allocations_leak_nothing(void **state) {
     assert_true(n > 15);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temp_setup, temp_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -13,18 +13,6 @@
 #include "platform/os.h"
 #include "temp.h"
 
-static int make_folder(void **state) {
-    (void)state;
-    temp_make();
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    temp_remove();
-    return 0;
-}
-
 #define OK(call) assert_int_equal((call), SPN_STATUS_OK)
 #define REFUSED(call) assert_int_equal((call), SPN_STATUS_INVALID_ARGUMENT)
 
@@ -276,7 +264,7 @@ static void a_writer_survives_a_failure(void **state) {
     assert_int_equal(heap.n_blocks, 0);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temp_setup, temp_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

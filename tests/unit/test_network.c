@@ -223,18 +223,6 @@ static void other_kinds_are_refused_with_a_reason(void **state) {
            SPN_STATUS_UNSUPPORTED_ARCHITECTURE, "qwen3next.attention.causal", NULL);
 }
 
-static int make_folder(void **state) {
-    (void)state;
-    temp_make();
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    temp_remove();
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_plain_copy_opens),
@@ -243,5 +231,5 @@ int main(void) {
         cmocka_unit_test(impossible_numbers_are_named),
         cmocka_unit_test(other_kinds_are_refused_with_a_reason),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, temp_setup, temp_teardown);
 }

@@ -15,18 +15,6 @@
 #include "platform/os.h"
 #include "temp.h"
 
-static int make_folder(void **state) {
-    (void)state;
-    temp_make();
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    temp_remove();
-    return 0;
-}
-
 /* ---- lists ---- */
 
 static spn_cpu_bits bits_of(const char *list) {
@@ -292,7 +280,7 @@ static void a_thread_stays_within_its_mask(void **state) {
     assert_memory_equal(&after, &one, sizeof one);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temp_setup, temp_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

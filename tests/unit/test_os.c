@@ -12,18 +12,6 @@
 #include "platform/os.h"
 #include "temp.h"
 
-static int make_folder(void **state) {
-    (void)state;
-    temp_make();
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    temp_remove();
-    return 0;
-}
-
 /* ---- maps ---- */
 
 static void maps_show_the_file(void **state) {
@@ -426,7 +414,7 @@ static void files_move_and_go(void **state) {
     assert_int_equal(spn_path_remove(temp_root, NULL), SPN_STATUS_IO);
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temp_setup, temp_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

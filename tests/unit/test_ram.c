@@ -14,18 +14,6 @@
 #define MIB (UINT64_C(1) << 20)
 #define GIB (UINT64_C(1) << 30)
 
-static int make_folder(void **state) {
-    (void)state;
-    temp_make();
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    temp_remove();
-    return 0;
-}
-
 static void this_machine_answers(void **state) {
     (void)state;
     spn_ram_info ram = {0};
@@ -264,7 +252,7 @@ static void lists_are_counted(void **state) {
 
 #endif
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, temp_setup, temp_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
