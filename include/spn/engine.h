@@ -268,8 +268,8 @@ SPN_API spn_status spn_session_embed(spn_session *session, const int32_t *tokens
 /* The same for n_texts texts: text i has the n_tokens[i] tokens tokens[i], and its embedding goes
  * to out + i * n_embd, bit for bit what spn_session_embed gives for it alone. Texts that fit a pass
  * together (n_batch tokens, up to 64 texts) share it, in their order: many short ones take much
- * less time than one by one. `progress` counts the tokens of all texts. Errors as for one text,
- * naming the text; they are all checked before the first is evaluated. n_texts may be 0. */
+ * less time than one by one. `progress` counts the tokens of all texts. Errors as for one text;
+ * err->item tells which. They are all checked before the first is evaluated. n_texts may be 0. */
 SPN_API spn_status spn_session_embed_batch(spn_session *session, const int32_t *const *tokens,
                                            const size_t *n_tokens, size_t n_texts,
                                            spn_pooling_type pooling, float *out, spn_error *err);

@@ -263,7 +263,7 @@ SPN_API spn_status spn_runtime_embed(spn_runtime *runtime, const char *text,
 /* The same for texts[n_texts], each bit for bit as alone; short ones share passes and take much
  * less time than one by one (engine.h, spn_session_embed_batch). responses[n_texts] are filled and
  * the caller's on success, each to be cleared; on failure all are untouched. Errors as for one
- * text, naming the text ("text 3: ..."). n_texts may be 0. */
+ * text; err->item tells which. n_texts may be 0. */
 SPN_API spn_status spn_runtime_embed_batch(spn_runtime *runtime, const char *const *texts,
                                            size_t n_texts, const spn_embed_options *options,
                                            spn_embedding_response *responses, spn_error *err);

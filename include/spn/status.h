@@ -113,6 +113,7 @@ SPN_API bool spn_status_is_authorization(spn_status status);
 typedef struct spn_error {
     spn_status status;
     int code;       /* HTTP status or errno where the failure has one, else 0 */
+    size_t item;    /* of a call with several texts: which one failed, from 1; else 0 */
     char text[512]; /* UTF-8, NUL-terminated, no line break at the end; longer texts are cut */
 } spn_error;
 

@@ -40,6 +40,12 @@ static inline spn_status spn_failed(spn_status reported, spn_status status) {
     spn_failed(spn_fail((err), SPN_STATUS_##NAME, __VA_ARGS__), SPN_STATUS_##NAME)
 #define SPN_NO_MEMORY(err, what) SPN_FAIL(err, NO_MEMORY, "no memory for %s", (what))
 
+/* Adds to a failure which of the call's texts, counted from 0, it is about. */
+static inline spn_status spn_failed_item(spn_error *err, spn_status status, size_t i) {
+    if (status != SPN_STATUS_OK && err != NULL) err->item = i + 1;
+    return status;
+}
+
 /* Hands a failure on at once; for functions that hold nothing. */
 #define SPN_TRY(call)                                       \
     do {                                                    \

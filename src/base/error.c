@@ -58,6 +58,7 @@ static void fill(spn_error *err, spn_status status, int code, const char *fmt, v
     if (n >= (int)sizeof text) drop_cut_character(text);
     err->status = status;
     err->code = code;
+    err->item = 0;
     memcpy(err->text, text, sizeof text);
 }
 

@@ -27,6 +27,16 @@ static int print_vector(const float *x, size_t n) {
     return ferror(stdout) ? spn_cli_fail("cannot write the output") : SPN_EXIT_OK;
 }
 
+/* The library counts the texts of a call; people count them from the first: n_before are theirs
+ * before the call's. */
+static int print_error(const spn_error *err, const char *noun, size_t n_before) {
+    if (err->item == 0) return spn_cli_error(err);
+    spn_error named = *err;
+    snprintf(named.text, sizeof named.text, "%s %zu: %.*s", noun, n_before + err->item,
+             (int)sizeof named.text - 40, err->text);
+    return spn_cli_error(&named);
+}
+
 /* ---- from token ids, as they are ---- */
 
 static void normalize(float *x, size_t n) {
@@ -89,7 +99,7 @@ static int embed_tokens(const char *path, const embed_options *opt) {
     int code = read_lists(&opt->tokens, &lists);
     if (code == SPN_EXIT_OK) {
         if (embed_lists(path, opt, &lists, &n_embd, &err) != SPN_STATUS_OK)
-            code = spn_cli_error(&err);
+            code = print_error(&err, "text", 0);
         else if (lists.out == NULL)
             code = spn_cli_fail("cannot embed: no memory");
     }
@@ -142,22 +152,6 @@ typedef struct embed_state {
     embed_progress progress;
 } embed_state;
 
-/* The library counts the texts of a call; people count them from the first. */
-static int print_error(const embed_state *state, spn_error *err, size_t n_texts) {
-    const spn_error of_text = *err;
-    const char *reason = of_text.text, *digits = reason + strlen("text ");
-    size_t i = 1;
-    if (n_texts > 1) {
-        char *end = NULL;
-        if (strncmp(reason, "text ", strlen("text ")) == 0) i = strtoull(digits, &end, 10);
-        if (end == NULL || end == digits || strncmp(end, ": ", 2) != 0) return spn_cli_error(err);
-        reason = end + 2;
-    }
-    snprintf(err->text, sizeof err->text, "%s %zu: %.*s", state->noun, state->progress.n_texts + i,
-             (int)sizeof err->text - 40, reason);
-    return spn_cli_error(err);
-}
-
 static int print_response(embed_state *state, const spn_embedding_response *response) {
     state->progress.n_texts++;
     state->progress.n_tokens += response->n_prompt_tokens;
@@ -177,7 +171,7 @@ static int embed_piece(embed_state *state, const char *const *texts, size_t n) {
     spn_status status =
         spn_runtime_embed_batch(state->runtime, texts, n, &options, responses, &err);
     wipe(&state->progress);
-    if (status != SPN_STATUS_OK) return print_error(state, &err, n);
+    if (status != SPN_STATUS_OK) return print_error(&err, state->noun, state->progress.n_texts);
     for (size_t i = 0; i < n; i++) {
         if (code == SPN_EXIT_OK) code = print_response(state, &responses[i]);
         spn_embedding_response_clear(&responses[i]);

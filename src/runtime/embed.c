@@ -87,11 +87,8 @@ static spn_status encode_texts(const spn_runtime *runtime, const char *const *li
     spn_session_info info;
     spn_session_describe(atomic_load(&runtime->session), &info);
     for (size_t i = 0; i < texts->n; i++) {
-        spn_error own = {.text = ""};
-        spn_status status = encode_text(runtime, list[i], truncate, info.n_ctx, texts, i, &own);
-        if (status != SPN_STATUS_OK)
-            return texts->n == 1 ? spn_fail(err, status, "%s", own.text)
-                                 : spn_fail(err, status, "text %zu: %s", i + 1, own.text);
+        spn_status status = encode_text(runtime, list[i], truncate, info.n_ctx, texts, i, err);
+        SPN_TRY(spn_failed_item(err, status, i));
     }
     return SPN_STATUS_OK;
 }

@@ -202,20 +202,12 @@ static spn_status embed_together(embed_call *call, size_t text, size_t n_texts, 
 
 /* ---- the call ---- */
 
-/* Says which of several texts it was. */
-static spn_status name_text(const embed_call *call, size_t text, spn_status status,
-                            spn_error *err) {
-    if (status == SPN_STATUS_OK || call->n_texts == 1 || err == NULL) return status;
-    spn_error of_text = *err;
-    return spn_fail(err, status, "text %zu: %s", text + 1, of_text.text);
-}
-
 static spn_status check_texts(embed_call *call, size_t *longest, spn_error *err) {
     *longest = 0;
     for (size_t i = 0; i < call->n_texts; i++) {
         spn_status status =
             spn_session_check(call->session, call->tokens[i], call->n_tokens[i], err);
-        if (status != SPN_STATUS_OK) return name_text(call, i, status, err);
+        SPN_TRY(spn_failed_item(err, status, i));
         *longest = spn_max_size(*longest, call->n_tokens[i]);
         call->n_total += call->n_tokens[i];
     }
@@ -237,7 +229,7 @@ static spn_status embed(embed_call *call, spn_error *err) {
         if (n > 0)
             SPN_TRY(embed_together(call, text, n, err));
         else
-            SPN_TRY(name_text(call, text, embed_alone(call, text, err), err));
+            SPN_TRY(spn_failed_item(err, embed_alone(call, text, err), text));
         for (size_t end = text + spn_max_size(n, 1); text < end; text++)
             call->n_done += call->n_tokens[text];
     }

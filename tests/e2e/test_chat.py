@@ -215,6 +215,8 @@ def test_embeddings_are_json_lines():
     assert code == 0 and len(json.loads(out)) > 8
     code, both, _ = spn("embed", BERT, "--tokens", "5,6", "--tokens", "1,2,3", "--no-normalize", "--pooling", "mean")
     assert code == 0 and both.splitlines()[1] == out.strip()
+    code, _, err = spn("embed", BERT, "--tokens", "5,6", "--tokens", "1,999999")
+    assert code == 2 and "text 2: " in err and "999999" in err, err
     code, _, err = spn("embed", BERT, "--tokens", "1,2,3", "A cat.")
     assert code == 2 and "not both" in err
 

@@ -35,6 +35,10 @@ static void errors_carry_text(void **state) {
     /* A caller may add to a callee's sentence in place. */
     SPN_FAIL(&err, LOAD, "model: %s", err.text);
     assert_string_equal(err.text, "model: cannot open x.gguf");
+    assert_int_equal(spn_failed_item(&err, SPN_STATUS_LOAD, 2), SPN_STATUS_LOAD);
+    assert_int_equal(err.item, 3);
+    SPN_FAIL(&err, IO, "of no text");
+    assert_int_equal(err.item, 0);
     assert_int_equal(SPN_FAIL(NULL, IO, "nobody listens"), SPN_STATUS_IO);
 }
 
