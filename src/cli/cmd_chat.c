@@ -132,9 +132,9 @@ static bool drop_oldest(chat *c) {
     return true;
 }
 
-/* Answers the last message. An answer that failed leaves the conversation as it was before that
- * message. */
-static void answer(chat *c) {
+/* Answers the last message. False: no answer was added, for it failed, or Ctrl-C came before it
+ * began, which `taken_back` then tells. */
+static bool answer(chat *c, const char *taken_back) {
     spn_chat_response response = {0};
     spn_error err = {0};
     c->last_char = '\n';
@@ -143,21 +143,27 @@ static void answer(chat *c) {
         status = generate(c, &response, &err);
     if (status != SPN_STATUS_OK) {
         spn_cli_error(&err);
-        remove_last(c);
-        return;
+        return false;
+    }
+    if (response.finish_reason == SPN_FINISH_REASON_CANCELLED && response.content_bytes == 0) {
+        fprintf(stderr, "[stopped before the answer began: %s]\n", taken_back);
+        spn_chat_response_clear(&response);
+        return false;
     }
     if (c->last_char != '\n') putchar('\n');
     fflush(stdout);
-    add_message(c, "assistant", response.content, response.content_bytes);
+    bool is_kept = add_message(c, "assistant", response.content, response.content_bytes);
     c->last = response;
     c->last.content = NULL;
     spn_chat_response_clear(&response);
     if (c->shows_stats) print_stats(c);
     spn_cli_print_repetition(&c->last);
+    return is_kept;
 }
 
 static void ask(chat *c, const char *text) {
-    if (add_message(c, "user", text, strlen(text))) answer(c);
+    if (add_message(c, "user", text, strlen(text)) && !answer(c, "the question is taken back"))
+        remove_last(c);
 }
 
 /* ---- commands ---- */
@@ -301,12 +307,19 @@ static void do_stats(chat *c, const char *arg) {
 }
 
 static void do_regen(chat *c, const char *arg) {
+    size_t n = json_array_size(c->messages);
+    json_t *old = last_is(c, "assistant") ? json_incref(json_array_get(c->messages, n - 1)) : NULL;
+    bool is_answered = false;
     (void)arg;
-    if (last_is(c, "assistant")) remove_last(c);
+    if (old != NULL) remove_last(c);
     if (last_is(c, "user"))
-        answer(c);
+        is_answered = answer(c, old != NULL ? "the old answer stays" : "the question stays");
     else
         puts("There is no question to answer again.");
+    if (is_answered || old == NULL)
+        json_decref(old);
+    else if (json_array_append_new(c->messages, old) != 0)
+        spn_cli_fail("cannot keep the old answer: no memory");
 }
 
 static void do_quit(chat *c, const char *arg) {
@@ -340,7 +353,8 @@ static void do_help(chat *c, const char *arg) {
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         if (commands[i].usage != NULL) printf("  %s\n", commands[i].usage);
     puts("A line that ends in \\ goes on; lines between \"\"\" are one message. Ctrl-C stops an\n"
-         "answer, or throws away the line.");
+         "answer and keeps what came; before it begins, it takes the question back. In a line,\n"
+         "it throws the line away.");
 }
 
 static void run_command(chat *c, const char *line) {
@@ -468,8 +482,8 @@ int spn_cmd_chat(int argc, char **argv) {
         .usage = "MODEL",
         .about =
             "A conversation: each line is a message, each answer comes as it is generated. /help\n"
-            "lists the commands. Ctrl-C stops an answer and keeps what came. From a pipe, each\n"
-            "line is a message too.\n",
+            "lists the commands. Ctrl-C stops an answer and keeps what came; before the answer\n"
+            "begins, it takes the question back. From a pipe, each line is a message too.\n",
         .examples =
             "  spn-native chat model.gguf\n"
             "  spn-native chat model.gguf --system \"You are terse.\" --temp 0.3 --ctx 8192\n",

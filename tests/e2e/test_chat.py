@@ -166,10 +166,44 @@ def test_ctrl_c_stops_the_answer_and_not_the_program():
     t.type(b"\x03")
     got = t.wait_for(b">>> ")
     assert b"stopped" in got or b"of 512" in got, got
+    t.type(b"/save " + path("talk.json").encode() + b"\n")
+    t.wait_for(b"Saved 2 messages")
+    t.wait_for(b">>> ")
+    with open(path("talk.json"), encoding="utf-8") as f:
+        assert ", there" in json.load(f)[1]["content"]
     t.type(b"/help\n")
     t.wait_for(b"/regen")
     t.wait_for(b">>> ")
     assert t.end() == 0
+
+
+def test_ctrl_c_before_the_answer_takes_the_question_back():
+    kept = [{"role": "user", "content": "word " * 20000}, {"role": "assistant", "content": "Yes."}]
+    t = Terminal("chat", STORIES, "--template", path("t.jinja", TEMPLATE), "--temp", "0", "--ctx", "65536", "-t", "1")
+    t.wait_for(b">>> ")
+    t.type(b"/load " + path("long.json", json.dumps(kept)).encode() + b"\n")
+    t.wait_for(b"read again")
+    t.wait_for(b">>> ")
+    for line, told in ((b"Once\n", b"the question is taken back"), (b"/regen\n", b"the old answer stays")):
+        t.type(line)
+        t.wait_for(b"reading the prompt")
+        t.type(b"\x03")
+        t.wait_for(told)
+        t.wait_for(b">>> ")
+        t.type(b"/save " + path("talk.json").encode() + b"\n")
+        t.wait_for(b"Saved 2 messages")
+        with open(path("talk.json"), encoding="utf-8") as f:
+            assert json.load(f) == kept, line
+        t.wait_for(b">>> ")
+    assert t.end() == 0
+
+
+def test_regen_that_fails_keeps_the_old_answer():
+    kept = [{"role": "user", "content": "word " * 600}, {"role": "assistant", "content": "Yes."}]
+    code, _, err = chat("/load " + path("long.json", json.dumps(kept)), "/regen", "/save " + path("talk.json"))
+    assert code == 0 and "512" in err, err
+    with open(path("talk.json"), encoding="utf-8") as f:
+        assert json.load(f) == kept
 
 
 def test_interrupted_run_keeps_what_came():
