@@ -53,6 +53,8 @@ typedef struct spn_http_request {
     size_t n_headers;
     uint32_t connect_timeout_ms;
     uint32_t stall_timeout_ms; /* give up when hardly anything came for so long */
+    bool decode;               /* should the answer come in gzip or deflate unasked, as some proxies
+                                  have it, undo that; not a must */
 } spn_http_request;
 
 /* Where the transport delivers. Each function returns false to end the transfer at once. */
@@ -65,11 +67,11 @@ typedef struct spn_http_sink {
     void *user;
 } spn_http_sink;
 
-/* Does one request and returns when it is over. It must not follow redirects, decode or cache
- * anything, and must be callable from several threads at once. Returns OK when the whole answer
- * was delivered, whatever its HTTP status; CANCELLED when the sink returned false; else NETWORK
- * or TIMEOUT with a text in *err that names the cause. A body shorter than its Content-Length is
- * NETWORK. */
+/* Does one request and returns when it is over. It must not follow redirects, decode (but
+ * for `decode`) or cache anything, and must be callable from several threads at once. Returns OK
+ * when the whole answer was delivered, whatever its HTTP status; CANCELLED when the sink returned
+ * false; else NETWORK or TIMEOUT with a text in *err that names the cause. A body shorter than its
+ * Content-Length is NETWORK. */
 typedef struct spn_transport {
     spn_status (*perform)(const spn_http_request *request, const spn_http_sink *sink, void *user,
                           spn_error *err);

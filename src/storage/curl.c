@@ -191,6 +191,8 @@ static void set_up(const spn_curl *curl, call *c, const spn_http_request *reques
     if (strcmp(request->method, "HEAD") == 0) curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    /* The header that goes out is the request's own; this only has libcurl decode what comes. */
+    if (request->decode) curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
 #if LIBCURL_VERSION_NUM >= 0x075500
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
 #else

@@ -192,6 +192,8 @@ static void read_header(spn_http_head *head, const char *name, const char *value
         copy_plain(head->request_id, sizeof head->request_id, value, n);
     } else if (spn_ascii_equal(name, "Content-Type")) {
         copy_plain(head->content_type, sizeof head->content_type, value, n);
+    } else if (spn_ascii_equal(name, "Content-Encoding")) {
+        copy_plain(head->content_encoding, sizeof head->content_encoding, value, n);
     } else if (spn_ascii_equal(name, "Location")) {
         copy_plain(head->location, sizeof head->location, value, n);
     } else if (spn_ascii_equal(name, "Link")) {

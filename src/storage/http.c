@@ -15,8 +15,8 @@
 /* ---- one request ---- */
 
 spn_status spn_http_once(spn_storage *storage, const char *method, const char *url,
-                         const spn_http_header *extra, size_t n_extra, const spn_http_sink *sink,
-                         spn_error *err) {
+                         const spn_http_header *extra, size_t n_extra, bool decode,
+                         const spn_http_sink *sink, spn_error *err) {
     char agent[64], origin[300];
     spn_buf bearer = SPN_BUF(4096);
     spn_http_header headers[8];
@@ -41,6 +41,7 @@ spn_status spn_http_once(spn_storage *storage, const char *method, const char *u
         .n_headers = n,
         .connect_timeout_ms = storage->connect_timeout_ms,
         .stall_timeout_ms = storage->stall_timeout_ms,
+        .decode = decode,
     };
     spn_status status = storage->transport.perform(&request, sink, storage->transport.user, err);
     spn_buf_free(&bearer);
@@ -197,6 +198,7 @@ typedef struct collect {
     size_t max;
     const spn_http_wait *wait;
     bool too_long;
+    bool enough; /* of an error's words: the rest is not waited for */
 } collect;
 
 static bool collect_head(int status, const spn_http_header *headers, size_t n, void *user) {
@@ -211,10 +213,11 @@ static bool collect_body(const void *bytes, size_t n_bytes, void *user) {
     size_t max = good ? c->max : spn_min_size(c->max, 64u << 10);
     if (n_bytes > max - c->body->len) {
         c->too_long = good;
+        c->enough = !good;
         if (good) return false;
-        n_bytes = max - c->body->len; /* an error's words: the start is enough */
+        n_bytes = max - c->body->len;
     }
-    return spn_buf_append(c->body, bytes, n_bytes);
+    return spn_buf_append(c->body, bytes, n_bytes) && !c->enough;
 }
 
 static bool collect_go_on(void *user) {
@@ -233,7 +236,9 @@ static spn_status get_once(spn_storage *storage, const char *url, collect *c, sp
     for (int n = 0;; n++) {
         spn_buf_clear(c->body);
         *c->head = (spn_http_head){.wait_s = -1};
-        status = spn_http_once(storage, "GET", at, NULL, 0, &sink, err);
+        c->enough = false;
+        status = spn_http_once(storage, "GET", at, NULL, 0, true, &sink, err);
+        if (status == SPN_STATUS_CANCELLED && c->enough && !c->body->failed) status = SPN_STATUS_OK;
         int code = c->head->status;
         bool redirect = code == 301 || code == 302 || code == 303 || code == 307 || code == 308;
         if (status != SPN_STATUS_OK || !redirect) break;

@@ -31,6 +31,7 @@ typedef struct spn_http_head {
     char error_message[300]; /* X-Error-Message */
     char request_id[100];
     char content_type[100];
+    char content_encoding[40];
     char location[SPN_URL_MAX];
     char next[SPN_URL_MAX]; /* Link: <...>; rel="next" */
 } spn_http_head;
@@ -92,9 +93,9 @@ bool spn_http_pause(struct spn_storage *storage, uint32_t n_failed, const spn_ht
                     const spn_http_wait *wait, spn_error *err);
 
 /* One request with the usual headers; the token goes along when `url` has the endpoint's origin.
- * `extra` are further headers. */
+ * `extra` are further headers; `decode` is spn_http_request's. */
 spn_status spn_http_once(struct spn_storage *storage, const char *method, const char *url,
-                         const spn_http_header *extra, size_t n_extra, const spn_http_sink *sink,
-                         spn_error *err);
+                         const spn_http_header *extra, size_t n_extra, bool decode,
+                         const spn_http_sink *sink, spn_error *err);
 
 #endif

@@ -178,8 +178,8 @@ static spn_status probe_once(spn_storage *storage, const char *url, bool by_get,
     const spn_http_header range = {"Range", "bytes=0-0"};
     *p->head = (spn_http_head){.wait_s = -1};
     spn_buf_clear(&p->body);
-    spn_status status =
-        spn_http_once(storage, by_get ? "GET" : "HEAD", url, &range, by_get ? 1 : 0, &sink, err);
+    spn_status status = spn_http_once(storage, by_get ? "GET" : "HEAD", url, &range, by_get ? 1 : 0,
+                                      false, &sink, err);
     bool ours = status == SPN_STATUS_CANCELLED && p->head->status != 0 && probe_go_on(p);
     return ours ? SPN_STATUS_OK : status;
 }

@@ -362,6 +362,22 @@ static void file_changed(worker *w) {
     fail(t, SPN_STATUS_API, &w->err);
 }
 
+/* Ranges and hashes are of the file's own bytes. What S3 calls "aws-chunked" was undone when the
+ * file was put there. */
+static bool is_encoded(const spn_http_head *head) {
+    const char *encoding = head->content_encoding;
+    return encoding[0] != '\0' && !spn_ascii_equal(encoding, "identity") &&
+           !spn_ascii_equal(encoding, "aws-chunked");
+}
+
+static void refuse_encoded(worker *w) {
+    SPN_FAIL(&w->err, API,
+             "%.200s came with Content-Encoding %s although the bytes as they are were asked for: "
+             "a proxy on the way may compress; it must let files through as they are",
+             w->t->job->path, w->head.content_encoding);
+    fail(w->t, SPN_STATUS_API, &w->err);
+}
+
 static bool on_response(int status, const spn_http_header *headers, size_t n, void *user) {
     worker *w = user;
     transfer *t = w->t;
@@ -369,6 +385,10 @@ static bool on_response(int status, const spn_http_header *headers, size_t n, vo
     w->writing = false;
     w->answered_ns = spn_time_ns();
     if (status != 200 && status != 206) return true; /* the body says why */
+    if (is_encoded(&w->head)) {
+        refuse_encoded(w);
+        return false;
+    }
     if (is_other_file(t, &w->head)) {
         file_changed(w);
         return false;
@@ -417,7 +437,7 @@ static spn_status request_range(worker *w, spn_error *err) {
                                       whole    ? 0
                                       : strong ? 2
                                                : 1,
-                                      &sink, err);
+                                      false, &sink, err);
     if (w->writing) measure(w);
     spn_free(url);
     return status;

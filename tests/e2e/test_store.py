@@ -282,6 +282,34 @@ def test_api_faults(hub, store):
         store.pull("hf:o/r", "--force")
 
 
+def test_answers_that_a_proxy_compressed(hub, store):
+    data = blob(44, 2_000_000)
+    hub.add("o/r", {"m-Q4_K_M.gguf": data})
+    faults = hub.faults
+    for faults.compress in ("gzip", "deflate"):
+        same(store.pull("hf:o/r", "--force"), data)
+        contains(store.run("search", "o"), "o/r")
+    check(all(h["Accept-Encoding"] == "identity" for _, _, h in hub.log + hub.cdn_log), "more was asked for")
+    # The bound is on what comes out: 59 MB that are 170 kB on the way.
+    faults.compress, faults.huge_json = "gzip", True
+    hub.sent = 0
+    store.pull("hf:o/r", "--force", "--retries", "0", code=10)
+    contains(store.err, "longer than 16 MiB")
+    check(hub.sent < 1 << 20, hub.sent)
+    faults.huge_json = False
+    # The words of a failure: their begin is enough.
+    faults.api_status = (403, [], b"disabled " * (8 << 20))
+    store.pull("hf:o/r", "--force", code=4)
+    contains(store.err, "is disabled")
+    faults.api_status = faults.compress = None
+    # A file's bytes are hashed and fetched in ranges: they must come as they are.
+    faults.cdn_encoding = "gzip"
+    store.pull("hf:o/r", "--force", code=10)
+    contains(store.err, "m-Q4_K_M.gguf", "gzip", "Content-Encoding", "proxy")
+    for faults.cdn_encoding in ("identity", "aws-chunked"):
+        same(store.pull("hf:o/r", "--force"), data)
+
+
 def test_transfer_faults(hub, store):
     data = blob(7, 6_000_000)
     hub.add("o/r", {"m-Q4_K_M.gguf": data})

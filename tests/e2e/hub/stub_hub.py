@@ -14,6 +14,7 @@ Run as a program it serves the files of a folder (DIR/OWNER/REPO/FILE) until it 
     stub_hub.py DIR [--tls] [--connection-rate BYTES_PER_SECOND]
 """
 import argparse
+import gzip
 import hashlib
 import http.server
 import json
@@ -27,6 +28,7 @@ import tempfile
 import threading
 import time
 import urllib.parse
+import zlib
 
 
 class Faults:
@@ -51,6 +53,8 @@ class Faults:
         self.redirect_loop = False
         self.garbage_json = False
         self.huge_json = False
+        self.compress = None        # answers of the API are so encoded though nobody asked: gzip or deflate
+        self.cdn_encoding = None    # files are said to be so encoded
         self.html = False           # a portal's page for everything
         self.no_lfs = False         # the listing has no SHA-256
         self.no_head = False        # 405 for HEAD, or this status
@@ -135,6 +139,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, status, body=b"", headers=(), content_type="application/json"):
         self.send_response(status)
+        if self.hub.faults.compress and body:
+            body = {"gzip": gzip.compress, "deflate": zlib.compress}[self.hub.faults.compress](body)
+            self.send_header("Content-Encoding", self.hub.faults.compress)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers:
@@ -272,11 +279,19 @@ class ApiHandler(Handler):
     def huge(self):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
+        piece = b'{"type":"file","path":"x","size":1},' * 4096
+        packer = zlib.compressobj(wbits=31)
+        if self.hub.faults.compress:
+            self.send_header("Content-Encoding", "gzip")
         self.end_headers()
         self.close_connection = True
-        self.wfile.write(b"[")
-        for _ in range(400):
-            self.wfile.write(b'{"type":"file","path":"x","size":1},' * 4096)
+        for i in range(400):
+            plain = b"[" + piece if i == 0 else piece
+            data = packer.compress(plain) if self.hub.faults.compress else plain
+            self.wfile.write(data)
+            self.hub.sent += len(data)
+        if self.hub.faults.compress:
+            self.wfile.write(packer.flush())
 
     def resolve(self, name, revision, path):
         hub = self.hub
@@ -348,6 +363,8 @@ class CdnHandler(Handler):
             return self.answer(416, headers=[("Content-Range", "bytes */%d" % blob.size)])
         self.send_response(206 if partial else 200)
         self.send_header("ETag", etag)
+        if faults.cdn_encoding:
+            self.send_header("Content-Encoding", faults.cdn_encoding)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Content-Length", str(end - start + (faults.wrong_length or 0)))
