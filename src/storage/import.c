@@ -79,7 +79,6 @@ static spn_status take_file(spn_storage *storage, const char *from, const char *
     SPN_TRY_GOTO(save_map(map, &blocks, sha256, err));
     SPN_TRY_GOTO(spn_install_file(storage, name, part, m, err));
     meter->now.completed = before + blocks.size;
-    if (mode == SPN_IMPORT_MOVE) status = spn_path_remove(from, err); /* gone when renamed */
 done:
     /* What was moved goes back where it was. A part from before, of a download, is left alone. */
     if (status != SPN_STATUS_OK && moved) (void)spn_path_rename(part, from, NULL);
@@ -127,8 +126,43 @@ static char *part_name(const char *name, const char *path, uint32_t no) {
     return NULL;
 }
 
+/* Whether the store's file is the one that is to come: left by an import that was killed. */
+static bool is_same(const char *path, const char *from, spn_meter *meter) {
+    spn_manifest m = {0};
+    spn_blocks blocks = {0};
+    char sha256[65] = "";
+    bool same = spn_manifest_read(path, &m, NULL) == SPN_STATUS_OK && m.sha256[0] &&
+                spn_hash_file(from, meter, sha256, &blocks, NULL) == SPN_STATUS_OK &&
+                strcmp(m.sha256, sha256) == 0;
+    spn_blocks_close(&blocks);
+    spn_manifest_clear(&m);
+    return same;
+}
+
+/* Takes a file out again that this call brought in; what was moved goes back. */
+static void take_out(spn_storage *storage, const char *from, const char *name) {
+    static const char *const suffixes[] = {SPN_MANIFEST_SUFFIX, SPN_BLOCKS_SUFFIX};
+    char *path = NULL, *beside = NULL;
+    spn_lock *lock = NULL;
+    if (spn_store_path(storage, name, "", &path, NULL) == SPN_STATUS_OK &&
+        spn_store_lock(storage, name, false, NULL, &lock, NULL) == SPN_STATUS_OK) {
+        bool out = (spn_path_exists(from) ? spn_path_remove(path, NULL)
+                                          : spn_path_rename(path, from, NULL)) == SPN_STATUS_OK;
+        for (size_t i = 0; out && i < SPN_COUNT(suffixes); i++) {
+            if (spn_store_path(storage, name, suffixes[i], &beside, NULL) == SPN_STATUS_OK)
+                (void)spn_path_remove(beside, NULL);
+            spn_free(beside);
+            beside = NULL;
+        }
+    }
+    spn_lock_release(lock);
+    spn_free(path);
+}
+
+/* *ours: the store has it through this call; a part that is there already, the same, is not. */
 static spn_status import_one(spn_storage *storage, const char *from, const char *name,
-                             spn_import_mode mode, spn_meter *meter, spn_error *err) {
+                             bool may_be_here, spn_import_mode mode, bool *ours, spn_meter *meter,
+                             spn_error *err) {
     char *path = NULL, texts[1] = "";
     spn_lock *file_lock = NULL;
     spn_manifest m = {.repo = texts,
@@ -144,10 +178,12 @@ static spn_status import_one(spn_storage *storage, const char *from, const char 
     SPN_TRY_GOTO(check_magic(from, err));
     SPN_TRY_GOTO(spn_store_lock(storage, name, false, NULL, &file_lock, err));
     if (spn_path_exists(path)) {
-        status = SPN_FAIL(err, BUSY, "the store has a %s already", name);
+        if (!may_be_here || !is_same(path, from, meter))
+            status = SPN_FAIL(err, BUSY, "the store has a %s already", name);
         goto done;
     }
     status = take_file(storage, from, name, mode, false, &m, meter, err);
+    *ours = status == SPN_STATUS_OK;
 done:
     spn_lock_release(file_lock);
     spn_free(path);
@@ -170,12 +206,54 @@ static spn_status check_parts(const char *path, const spn_split *split, uint64_t
     return SPN_STATUS_OK;
 }
 
+typedef struct incoming {
+    char *from, *name;
+    bool ours;
+} incoming;
+
+static spn_status name_parts(const char *path, const spn_split *split, uint32_t count,
+                             const char *name, incoming *parts, spn_error *err) {
+    for (uint32_t i = 0; i < count; i++) {
+        incoming *p = &parts[i];
+        p->from = split->count > 0 ? spn_split_name(path, split, i + 1) : spn_strdup(path);
+        p->name = part_name(name, path, i + 1);
+        if (p->from == NULL) return SPN_NO_MEMORY(err, "a path");
+        if (p->name == NULL)
+            return SPN_FAIL(err, INVALID_ARGUMENT,
+                            "the name of a split model must end in -00001-of-%05u.gguf", count);
+    }
+    return SPN_STATUS_OK;
+}
+
+/* All or nothing. The first file stands for the model and comes last: killed before it, the rest is
+ * no model, and the same import goes on with it. */
+static spn_status take_parts(spn_storage *storage, incoming *parts, uint32_t count,
+                             spn_import_mode mode, spn_meter *meter, spn_error *err) {
+    char *first = NULL;
+    SPN_TRY(spn_store_path(storage, parts[0].name, "", &first, err));
+    spn_status status = SPN_STATUS_OK;
+    if (spn_path_exists(first))
+        status = SPN_FAIL(err, BUSY, "the store has a %s already", parts[0].name);
+    spn_free(first);
+    for (uint32_t i = count; status == SPN_STATUS_OK && i-- > 0;)
+        status = import_one(storage, parts[i].from, parts[i].name, i > 0, mode, &parts[i].ours,
+                            meter, err);
+    bool whole = status == SPN_STATUS_OK;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!whole && parts[i].ours) take_out(storage, parts[i].from, parts[i].name);
+        if (status == SPN_STATUS_OK && mode == SPN_IMPORT_MOVE)
+            status = spn_path_remove(parts[i].from, err); /* gone when renamed */
+    }
+    return status;
+}
+
 static spn_status import_parts(spn_storage *storage, const char *path, const char *name,
                                spn_import_mode mode, spn_meter *meter, spn_error *err) {
     spn_split split = {0};
     bool is_split = spn_split_parse(path, &split);
     uint32_t count = is_split ? split.count : 1;
     if (!is_split) {
+        split = (spn_split){0};
         if (!spn_path_exists(path) || spn_path_is_dir(path))
             return SPN_FAIL(err, MODEL_NOT_FOUND, "there is no file %s", path);
         spn_path_info info;
@@ -184,21 +262,16 @@ static spn_status import_parts(spn_storage *storage, const char *path, const cha
         SPN_TRY(check_parts(path, &split, &meter->now.total, err));
     }
     meter->now.n_files = count;
-    /* The first file stands for the model: it comes last. */
-    for (uint32_t no = count; no >= 1; no--) {
-        char *from = is_split ? spn_split_name(path, &split, no) : spn_strdup(path);
-        char *to = part_name(name, path, no);
-        spn_status status =
-            from == NULL ? SPN_NO_MEMORY(err, "a path")
-            : to == NULL
-                ? SPN_FAIL(err, INVALID_ARGUMENT,
-                           "the name of a split model must end in -00001-of-%05u.gguf", count)
-                : import_one(storage, from, to, mode, meter, err);
-        spn_free(from);
-        spn_free(to);
-        if (status != SPN_STATUS_OK) return status;
+    incoming *parts = spn_alloc_zeroed(count, sizeof *parts);
+    if (parts == NULL) return SPN_NO_MEMORY(err, "a list of files");
+    spn_status status = name_parts(path, &split, count, name, parts, err);
+    if (status == SPN_STATUS_OK) status = take_parts(storage, parts, count, mode, meter, err);
+    for (uint32_t i = 0; i < count; i++) {
+        spn_free(parts[i].from);
+        spn_free(parts[i].name);
     }
-    return SPN_STATUS_OK;
+    spn_free(parts);
+    return status;
 }
 
 spn_status spn_storage_import(spn_storage *storage, const char *path, const char *name,

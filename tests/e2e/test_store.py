@@ -715,6 +715,34 @@ def test_verify_and_repair(hub, store):
     contains((store.run("repair", "hf:o/r"), store.err)[1], "nothing was wrong")
 
 
+def test_import_of_a_split_model_is_all_or_nothing(hub, store):
+    parts = [os.path.join(store.folder, "big-Q8_0-%05d-of-00003.gguf" % no) for no in (1, 2, 3)]
+    datas = [b"bad!" + bytes(1000), blob(47, 600_000), blob(48, 300_000)]
+    for part, data in zip(parts, datas):
+        with open(part, "wb") as file:
+            file.write(data)
+    for how in ((), ("--link",), ("--move",)):
+        store.run("import", parts[0], *how, code=1)
+        check(store.files() == [], (how, store.files()))
+        for part, data in zip(parts, datas):
+            same(part, data)
+    datas[0] = blob(46, 200_000)
+    with open(parts[0], "wb") as file:
+        file.write(datas[0])
+    path = store.run("import", parts[0])
+    # Killed before the first file, which comes last: no model, and the same import goes on.
+    for suffix in ("", ".json", ".blocks"):
+        os.remove(path + suffix)
+    store.run("verify", "local/big-Q8_0/big-Q8_0-00001-of-00003.gguf", code=3)
+    before = os.stat(path.replace("00001-of", "00002-of")).st_ino
+    check(store.run("import", parts[0], "--move") == path, "another place")
+    check(os.stat(path.replace("00001-of", "00002-of")).st_ino == before, "copied again")
+    check(not any(os.path.exists(part) for part in parts), "not moved")
+    for no, data in enumerate(datas):
+        same(path.replace("00001-of", "%05d-of" % (no + 1)), data)
+    store.run("verify", "local/big-Q8_0/big-Q8_0-00001-of-00003.gguf")
+
+
 def test_import_and_in_use(hub, store):
     data = blob(24, 700_000)
     source = os.path.join(store.folder, "my-Q8_0.gguf")
