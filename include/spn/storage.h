@@ -313,9 +313,9 @@ typedef enum spn_import_mode {
 } spn_import_mode;
 
 /* Takes a GGUF file into the store under `name` ("OWNER/REPO/FILE.gguf"; NULL: local/NAME/FILE.gguf
- * after the file). A split model comes with all its files or none. *model (may be NULL) is filled. Errors:
- * MODEL_NOT_FOUND (no such file, or a part of it missing), FORMAT (it does not begin as a GGUF
- * file), BUSY (the name is taken), DISK_FULL, CANCELLED. */
+ * after the file). A split model comes with all its files or none. *model (may be NULL) is filled.
+ * Errors: MODEL_NOT_FOUND (no such file, or a part of it missing), FORMAT (it does not begin as a
+ * GGUF file), BUSY (the name is taken), DISK_FULL, CANCELLED. */
 SPN_API spn_status spn_storage_import(spn_storage *storage, const char *path, const char *name,
                                       spn_import_mode mode, spn_pull_progress_fn progress,
                                       void *user, spn_stored_model *model, spn_error *err);

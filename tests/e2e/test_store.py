@@ -717,18 +717,18 @@ def test_verify_and_repair(hub, store):
 
 def test_import_of_a_split_model_is_all_or_nothing(hub, store):
     parts = [os.path.join(store.folder, "big-Q8_0-%05d-of-00003.gguf" % no) for no in (1, 2, 3)]
-    datas = [b"bad!" + bytes(1000), blob(47, 600_000), blob(48, 300_000)]
-    for part, data in zip(parts, datas):
+    contents = [b"bad!" + bytes(1000), blob(47, 600_000), blob(48, 300_000)]
+    for part, data in zip(parts, contents):
         with open(part, "wb") as file:
             file.write(data)
     for how in ((), ("--link",), ("--move",)):
         store.run("import", parts[0], *how, code=1)
         check(store.files() == [], (how, store.files()))
-        for part, data in zip(parts, datas):
+        for part, data in zip(parts, contents):
             same(part, data)
-    datas[0] = blob(46, 200_000)
+    contents[0] = blob(46, 200_000)
     with open(parts[0], "wb") as file:
-        file.write(datas[0])
+        file.write(contents[0])
     path = store.run("import", parts[0])
     # Killed before the first file, which comes last: no model, and the same import goes on.
     for suffix in ("", ".json", ".blocks"):
@@ -738,7 +738,7 @@ def test_import_of_a_split_model_is_all_or_nothing(hub, store):
     check(store.run("import", parts[0], "--move") == path, "another place")
     check(os.stat(path.replace("00001-of", "00002-of")).st_ino == before, "copied again")
     check(not any(os.path.exists(part) for part in parts), "not moved")
-    for no, data in enumerate(datas):
+    for no, data in enumerate(contents):
         same(path.replace("00001-of", "%05d-of" % (no + 1)), data)
     store.run("verify", "local/big-Q8_0/big-Q8_0-00001-of-00003.gguf")
 
