@@ -21,7 +21,8 @@
  *   - its ETag or the total changes midway: the file changed, FILE_CHANGED ends this run with all
  *     blocks forgotten, and the run starts anew at most MAX_RESTARTS times;
  *   - the address expired (401, 403, 404, 410 of another host): asked for anew, once without
- *     progress;
+ *     progress of the file; three times where several workers share addresses, for one that is
+ *     good for a few requests may be used up by the others;
  *   - it stalls, breaks off, answers 5xx or 429: tried again after a pause, at most max_retries
  *     times without progress.
  */
@@ -33,6 +34,7 @@
 #define MAX_WORKERS 16u
 #define MAX_RANGE_BLOCKS 256u /* 64 MiB: servers refuse very long answers, and addresses expire */
 #define MAX_RESTARTS 2
+#define MAX_RENEWED 32       /* addresses a range may ask for in all */
 #define MIN_RANGE_BLOCKS 16u /* 4 MiB */
 #define RANGE_WAITS 50u      /* a range lasts as long as so many waits for an answer's begin */
 #define LEAD_BLOCKS 96u      /* 24 MiB, which is still in the processor's cache when it is hashed */
@@ -580,10 +582,26 @@ static bool must_rest(worker *w) {
     return rest;
 }
 
+/* What a range asked for of new addresses. */
+typedef struct renewals {
+    uint32_t n, n_all;
+    uint64_t fetched; /* of the file, at the last time */
+} renewals;
+
+static bool may_renew(transfer *t, renewals *r) {
+    lock(t);
+    uint64_t fetched = t->fetched;
+    unlock(t);
+    if (fetched >= r->fetched + PROGRESS_BYTES) r->n = 0;
+    r->fetched = fetched;
+    return ++r->n <= (t->n_workers > 1 ? 3 : 1) && ++r->n_all <= MAX_RENEWED;
+}
+
 /* Until the worker's range is done, given up or everything stops. */
 static void fetch_range(worker *w) {
     transfer *t = w->t;
-    uint32_t n_failed = 0, n_renewed = 0, n_redirects = 0;
+    uint32_t n_failed = 0, n_redirects = 0;
+    renewals renewed = {0};
     size_t n_done = 0;
     const spn_http_wait wait = {worker_go_on, worker_tell, w};
     while (!range_is_done(w) && !stopped(t) && !must_rest(w)) {
@@ -593,14 +611,14 @@ static void fetch_range(worker *w) {
         w->err = (spn_error){0};
         spn_status status = request_range(w, &w->err);
         if (range_is_done(w) || stopped(t)) break;
-        if (made_progress(w, &n_done)) n_failed = n_renewed = n_redirects = 0;
+        if (made_progress(w, &n_done)) n_failed = n_redirects = renewed.n = 0;
         verdict v = judge(w, status);
         if (v == ALONE) {
             go_alone(w);
             return;
         }
         if (v == AGAIN_AT_ONCE && ++n_redirects <= 10) continue;
-        if (v == RENEW && ++n_renewed <= 1) {
+        if (v == RENEW && may_renew(t, &renewed)) {
             spn_error problem = {0};
             status = renew_address(w, age, &problem);
             if (status == SPN_STATUS_OK) continue;

@@ -357,11 +357,17 @@ def test_transfer_faults(hub, store):
     faults.wrong_total = None
     faults.expire_after = 3
     again("-c", "2")
+    # Addresses for two requests, of which four connections want one each.
+    for faults.expire_after in (2, 2, 2):
+        again("-c", "4")
     faults.expire_after = None
     # The content server's own words, without its tags.
     faults.cdn_status = (403, [], b"<Error><Code>AccessDenied</Code><Message>bad key</Message></Error>")
-    again("-c", "1", code=4)
-    contains(store.err, "refuses the address that the hub gave (HTTP 403): AccessDenied bad key")
+    for connections in ("1", "4"):
+        hub.cdn_log.clear()
+        again("-c", connections, code=4)
+        contains(store.err, "refuses the address that the hub gave (HTTP 403): AccessDenied bad key")
+        check(len(hub.cdn_log) <= 20, "asked too often")
     faults.cdn_status = None
     # Answers that are shorter than what was asked for, and say so, are no failures.
     faults.range_limit = 300_000
