@@ -195,6 +195,9 @@ INLINE void tile(const qmat_panel *panel, const tile_acts *acts, float *y, size_
                  size_t n_rows, const int n, const qmat_kind kind) {
     __m512 acc[TILE_TOKENS][2], sum[2][TILE_TOKENS][2];
     memset(sum, 0, sizeof(sum));
+    for (int t = 0; t < n; t++)
+        for (int h = 0; h < 2; h++)
+            _mm_prefetch((const char *)(y + AT(t, ldy) + 16 * h), _MM_HINT_T0);
     for (size_t chain = 0; chain < 4; chain++) { /* (acc0 + acc2) + (acc1 + acc3) */
         tile_chain(acc, panel, acts, chain, n, kind);
         for (int t = 0; t < n; t++)
