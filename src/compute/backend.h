@@ -40,9 +40,11 @@ typedef struct spn_view {
  * kernels.h. All parts have a row a token. */
 typedef struct spn_acts {
     spn_view x;
-    const spn_buffer *buffer; /* of the parts below, at these byte offsets */
-    size_t q, d, dsum, sum;
-    size_t k; /* elements of a row, and its pitch in the quantised parts */
+    const spn_buffer *buffer; /* of the quantised parts, at these byte offsets */
+    struct {
+        size_t q, d, dsum, sum;
+    } parts[SPN_ACT_FORMS]; /* as blocks, as groups */
+    size_t k;               /* elements of a row, and its pitch in the quantised parts */
 } spn_acts;
 
 /* A weight matrix: y = W x with W [n_rows][k], in the file's own layout; experts are n_mats of them
@@ -112,8 +114,8 @@ typedef struct spn_op_norm {
     const float *w, *b;
     size_t n, n_groups, x_pitch, y_pitch, w_pitch;
     spn_view x, y;
-    spn_acts acts; /* x.buffer NULL: not set */
-    bool quantize; /* fill the quantised part of acts too */
+    spn_acts acts;  /* x.buffer NULL: not set */
+    unsigned forms; /* of acts to fill too */
     bool add;
     float scale;
 } spn_op_norm;
@@ -134,19 +136,20 @@ typedef struct spn_op_matmul {
 } spn_op_matmul;
 
 /* out[t] = activation(gate x + bg) * (up x + bu); without a gate (data NULL) activation(up x + bu).
- * With `quantize` the quantised part of out is filled too. */
+ * The quantised forms of out are filled too. */
 typedef struct spn_op_glu {
     spn_acts acts;
     spn_matrix gate, up;
     const float *gate_bias, *up_bias;
     spn_activation activation;
     spn_acts out;
-    bool quantize;
+    unsigned forms;
 } spn_op_glu;
 
-/* Fills the quantised part of acts from its x. */
+/* Fills quantised forms of acts from its x. */
 typedef struct spn_op_quantize {
     spn_acts acts;
+    unsigned forms;
 } spn_op_quantize;
 
 /* cs[t][2i], [2i+1] = m cos(a), m sin(a), a = position[t] * inv_freq[i], i < n_rot / 2. */
@@ -201,7 +204,7 @@ typedef struct spn_op_attend {
     spn_view gate;
     size_t gate_pitch;
     spn_acts out;
-    bool quantize;
+    unsigned forms;
 } spn_op_attend;
 
 /* y = f(a, b) over n elements of each row. */
@@ -271,7 +274,7 @@ typedef struct spn_op_moe_gather {
     const spn_routes *routes;
     spn_acts acts, out;
     bool weigh_input;
-    bool quantize;
+    unsigned forms;
 } spn_op_moe_gather;
 
 /* As GLU, slot by slot, with the slot's expert's matrix and bias. */
@@ -336,7 +339,7 @@ typedef struct spn_op_delta {
     spn_view qkv, z, beta, alpha;
     size_t beta_pitch; /* group of n_v / n_k values a key head, see decoder_linear.c; 0: plain */
     spn_acts out;
-    bool quantize;
+    unsigned forms;
 } spn_op_delta;
 
 typedef enum spn_op_kind {

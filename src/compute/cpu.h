@@ -98,11 +98,10 @@ static inline uint32_t cpu_ceil_div(size_t a, size_t b) {
     return (uint32_t)((a + b - 1) / b);
 }
 
-/* The quantised part of rows first ... of acts, as a kernel takes them. */
-spn_act spn_cpu_acts_at(const spn_acts *acts, size_t first);
-/* Quantises n elements of row `row` from element `begin` on (multiples of 32). */
-void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, size_t row, size_t begin,
-                           size_t n);
+/* Fills `forms` of acts with n elements of row `row` from element `begin` on: multiples of 32, for
+ * groups of 128. */
+void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, unsigned forms, size_t row,
+                           size_t begin, size_t n);
 
 /* y[t * ldy + r - r0] = W[mat] row r . acts row (first + t), for rows r0 <= r < r1. */
 void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
@@ -110,6 +109,9 @@ void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t
 
 /* Rows of output that one task of a product over n_tokens computes. */
 size_t spn_cpu_task_rows(const cpu_backend *cpu, size_t n_rows, size_t n_tokens);
+
+/* What becomes of that for a gated unit: whole groups of quantised activations. */
+size_t spn_cpu_glu_task_rows(size_t task_rows);
 
 /* The whole of GLU for rows r0 <= r < r1 of expert `mat` and n_tokens rows of acts from first on.
  */

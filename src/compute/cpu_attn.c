@@ -206,9 +206,9 @@ static void attend_part(const cpu_job *job, const spn_segment *segment, uint32_t
     for (size_t i = 0; i < n_q; i++)
         put_head(job, scratch->heads + i * op->dim_v, t0 + i / n_heads,
                  kv_head * group + h0 + i % n_heads);
-    if (!op->quantize) return;
+    if (op->forms == 0) return;
     for (size_t t = t0; t < t1; t++)
-        spn_cpu_quantize_part(job, &op->out, t, (kv_head * group + h0) * op->dim_v,
+        spn_cpu_quantize_part(job, &op->out, op->forms, t, (kv_head * group + h0) * op->dim_v,
                               n_heads * op->dim_v);
 }
 

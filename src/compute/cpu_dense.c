@@ -20,26 +20,51 @@ static size_t task_end(const spn_op *op, uint32_t task) {
 
 /* ---- quantised activations ---- */
 
-spn_act spn_cpu_acts_at(const spn_acts *acts, size_t first) {
+/* A form's parts from element `begin` of row `row` on. */
+typedef struct act_part {
+    int8_t *q;
+    float *d, *dsum;
+    int16_t *sum;
+} act_part;
+
+static act_part part_at(const spn_acts *acts, spn_act_form form, size_t row, size_t begin) {
+    bool groups = form == SPN_ACT_FORM_GROUPS;
+    size_t n = groups ? SPN_ACT_GROUP : SPN_ACT_BLOCK, at = row * (acts->k / n) + begin / n;
+    uint8_t *host = acts->buffer->host;
+    return (act_part){
+        .q = (int8_t *)host + acts->parts[groups].q + row * acts->k + begin,
+        .d = (float *)(void *)(host + acts->parts[groups].d) + at,
+        .dsum = (float *)(void *)(host + acts->parts[groups].dsum) + at,
+        .sum =
+            (int16_t *)(void *)(host + acts->parts[groups].sum) + row * (acts->k / 16) + begin / 16,
+    };
+}
+
+/* Rows first ... of acts, as a product with weights of a type takes them. */
+static spn_act acts_for(const spn_acts *acts, spn_type type, size_t first) {
     spn_act act = {.x = cpu_row(acts->x, first), .ldx = acts->x.ld};
-    if (acts->buffer == NULL) return act;
-    const uint8_t *host = acts->buffer->host;
-    size_t blocks = acts->k / SPN_ACT_BLOCK;
-    act.q = (const int8_t *)host + acts->q + first * acts->k;
-    act.d = (const float *)(const void *)(host + acts->d) + first * blocks;
-    act.dsum = (const float *)(const void *)(host + acts->dsum) + first * blocks;
-    act.sum = (const int16_t *)(const void *)(host + acts->sum) + first * 2 * blocks;
+    unsigned form = spn_act_form_of(type);
+    if (form == 0 || acts->buffer == NULL) return act;
+    act_part part = part_at(acts, (spn_act_form)form, first, 0);
+    act.q = part.q;
+    act.d = part.d;
+    act.dsum = part.dsum;
+    act.sum = part.sum;
     return act;
 }
 
-void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, size_t row, size_t begin,
-                           size_t n) {
-    uint8_t *host = acts->buffer->host;
-    size_t blocks = acts->k / SPN_ACT_BLOCK, block = row * blocks + begin / SPN_ACT_BLOCK;
-    job->kernels->quantize(
-        (int8_t *)host + acts->q + row * acts->k + begin, (float *)(void *)(host + acts->d) + block,
-        (float *)(void *)(host + acts->dsum) + block,
-        (int16_t *)(void *)(host + acts->sum) + 2 * block, cpu_row(acts->x, row) + begin, n);
+void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, unsigned forms, size_t row,
+                           size_t begin, size_t n) {
+    if (forms == 0) return;
+    const float *x = cpu_row(acts->x, row) + begin;
+    if (forms & SPN_ACT_FORM_BLOCKS) {
+        act_part to = part_at(acts, SPN_ACT_FORM_BLOCKS, row, begin);
+        job->kernels->quantize(to.q, to.d, to.dsum, to.sum, x, n);
+    }
+    if (forms & SPN_ACT_FORM_GROUPS) {
+        act_part to = part_at(acts, SPN_ACT_FORM_GROUPS, row, begin);
+        job->kernels->quantize_groups(to.q, to.d, to.sum, x, n);
+    }
 }
 
 /* A task is a part of a row: with one token that is all there is to share out. */
@@ -54,7 +79,7 @@ static void quantize_run(const cpu_job *job, uint32_t task) {
     const spn_op_quantize *op = &job->op->quantize;
     uint32_t parts = cpu_ceil_div(op->acts.k, QUANTIZE_PART);
     size_t begin = (size_t)(task % parts) * QUANTIZE_PART;
-    spn_cpu_quantize_part(job, &op->acts, task / parts, begin,
+    spn_cpu_quantize_part(job, &op->acts, op->forms, task / parts, begin,
                           spn_min_size(QUANTIZE_PART, op->acts.k - begin));
 }
 
@@ -105,7 +130,7 @@ static void norm_part(const cpu_job *job, uint32_t task) {
     kernels->scale(y, x + begin, r, n);
     if (op->w != NULL) kernels->mul(y, y, op->w + begin, n);
     if (op->y.buffer != NULL) memcpy(cpu_row(op->y, t) + begin, y, n * sizeof *y);
-    if (op->quantize) spn_cpu_quantize_part(job, &op->acts, t, begin, n);
+    spn_cpu_quantize_part(job, &op->acts, op->forms, t, begin, n);
 }
 
 static void norm_group(const cpu_job *job, const float *x, float *y, const float *w) {
@@ -134,8 +159,8 @@ static void norm_row(const cpu_job *job, size_t t) {
                    op->w ? op->w + g * op->w_pitch : NULL);
     if (op->acts.x.buffer != NULL && op->y.buffer != NULL)
         memcpy(cpu_row(op->y, t), cpu_row(out, t), op->n * sizeof(float));
-    assert(!op->quantize || op->acts.x.buffer != NULL);
-    if (op->quantize) spn_cpu_quantize_part(job, &op->acts, t, 0, op->n);
+    assert(op->forms == 0 || op->acts.x.buffer != NULL);
+    spn_cpu_quantize_part(job, &op->acts, op->forms, t, 0, op->n);
 }
 
 static void norm_run(const cpu_job *job, uint32_t task) {
@@ -162,7 +187,7 @@ static void exact_product(const cpu_job *job, const spn_matrix *w, const uint8_t
 
 void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
                      const spn_acts *acts, size_t first, size_t n_tokens, float *y, size_t ldy) {
-    spn_act act = spn_cpu_acts_at(acts, first);
+    spn_act act = acts_for(acts, w->type, first);
     const uint8_t *rows = cpu_matrix_row(w, mat, r0);
     if (job->cpu->need.exact) {
         exact_product(job, w, rows, r1 - r0, &act, n_tokens, y, ldy);
@@ -283,8 +308,8 @@ static float *unit_input(const cpu_job *job, const spn_op_glu *glu, const spn_ma
     return tile;
 }
 
-void spn_cpu_glu_part(const cpu_job *job, const spn_op_glu *glu, size_t mat, size_t r0, size_t r1,
-                      size_t first, size_t n_tokens) {
+static void glu_rows(const cpu_job *job, const spn_op_glu *glu, size_t mat, size_t r0, size_t r1,
+                     size_t first, size_t n_tokens) {
     float *gate = NULL, *up;
     size_t n = r1 - r0;
     if (glu->gate.data != NULL)
@@ -295,20 +320,34 @@ void spn_cpu_glu_part(const cpu_job *job, const spn_op_glu *glu, size_t mat, siz
     for (size_t t = 0; t < n_tokens; t++) {
         float *y = cpu_row(glu->out.x, first + t) + r0;
         activate(job, glu->activation, y, gate ? gate + t * n : NULL, up + t * n, n);
-        if (glu->quantize) spn_cpu_quantize_part(job, &glu->out, first + t, r0, n);
     }
+}
+
+void spn_cpu_glu_part(const cpu_job *job, const spn_op_glu *glu, size_t mat, size_t r0, size_t r1,
+                      size_t first, size_t n_tokens) {
+    size_t step = spn_cpu_task_rows(job->cpu, r1 - r0, n_tokens);
+    for (size_t r = r0; r < r1; r += step)
+        glu_rows(job, glu, mat, r, spn_min_size(r + step, r1), first, n_tokens);
+    for (size_t t = first; t < first + n_tokens; t++)
+        spn_cpu_quantize_part(job, &glu->out, glu->forms, t, r0, r1 - r0);
+}
+
+size_t spn_cpu_glu_task_rows(size_t task_rows) {
+    return spn_max_size(task_rows / SPN_ACT_GROUP, 1) * SPN_ACT_GROUP;
+}
+
+static size_t glu_step(const cpu_backend *cpu, const spn_op *op) {
+    return spn_cpu_glu_task_rows(spn_cpu_task_rows(cpu, op->glu.up.n_rows, op->n_rows));
 }
 
 static uint32_t glu_tasks(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch) {
     (void)batch;
-    size_t n_rows = op->glu.up.n_rows;
-    return cpu_ceil_div(n_rows, spn_cpu_task_rows(cpu, n_rows, op->n_rows));
+    return cpu_ceil_div(op->glu.up.n_rows, glu_step(cpu, op));
 }
 
 static void glu_run(const cpu_job *job, uint32_t task) {
     const spn_op_glu *op = &job->op->glu;
-    size_t n_rows = op->up.n_rows, step = spn_cpu_task_rows(job->cpu, n_rows, job->op->n_rows);
-    size_t r0 = task * step;
+    size_t n_rows = op->up.n_rows, step = glu_step(job->cpu, job->op), r0 = task * step;
     spn_cpu_glu_part(job, op, 0, r0, spn_min_size(r0 + step, n_rows), 0, job->op->n_rows);
 }
 

@@ -126,7 +126,7 @@ static void delta_token(const cpu_job *job, float *state, size_t head, size_t t)
     float *out = cpu_row(op->out.x, t) + head * d;
     kernels->rms_norm(o, o, op->norm, d, op->eps);
     kernels->swiglu(out, cpu_row(op->z, t) + head * d, o, d);
-    if (op->quantize) spn_cpu_quantize_part(job, &op->out, t, head * d, d);
+    spn_cpu_quantize_part(job, &op->out, op->forms, t, head * d, d);
 }
 
 static void delta_run(const cpu_job *job, uint32_t task) {

@@ -151,7 +151,7 @@ static void gather_slot(const cpu_job *job, uint32_t slot) {
     float *y = cpu_row(op->out.x, slot);
     memcpy(y, cpu_row(op->acts.x, op->routes->slot_row[slot]), op->out.k * sizeof *y);
     if (op->weigh_input) job->kernels->scale(y, y, slot_weight(op->routes, slot), op->out.k);
-    if (op->quantize) spn_cpu_quantize_part(job, &op->out, slot, 0, op->out.k);
+    spn_cpu_quantize_part(job, &op->out, op->forms, slot, 0, op->out.k);
 }
 
 static void gather_run(const cpu_job *job, uint32_t task) {
@@ -177,12 +177,14 @@ static size_t expert_step(const cpu_backend *cpu, const spn_op *op, size_t n_row
 static uint32_t moe_glu_tasks(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch) {
     (void)batch;
     size_t n_rows = op->moe_glu.glu.up.n_rows;
-    return most_active(op, op->moe_glu.routes) * cpu_ceil_div(n_rows, expert_step(cpu, op, n_rows));
+    size_t step = spn_cpu_glu_task_rows(expert_step(cpu, op, n_rows));
+    return most_active(op, op->moe_glu.routes) * cpu_ceil_div(n_rows, step);
 }
 
 static void moe_glu_run(const cpu_job *job, uint32_t task) {
     const spn_op_moe_glu *op = &job->op->moe_glu;
-    size_t n_rows = op->glu.up.n_rows, step = expert_step(job->cpu, job->op, n_rows);
+    size_t n_rows = op->glu.up.n_rows;
+    size_t step = spn_cpu_glu_task_rows(expert_step(job->cpu, job->op, n_rows));
     uint32_t n = cpu_ceil_div(n_rows, step), at = task / n;
     if (at >= op->routes->n_active) return;
     size_t r0 = task % n * step, first = op->routes->first_slot[at];

@@ -19,27 +19,35 @@
  *     the end may be taken as zeros (adding +0 changes no lane: lanes start at +0 and never become
  *     -0).
  *
- * (2) Quantised activations. A row of k floats (k % 32 == 0) becomes blocks of 32: q (int8 in
- *     -127..127), d (f32), sums of q over each 16. amax = max |x_i|.
+ * (2) Quantised activations. A row of k floats becomes blocks of n = 32 (for weights in blocks of
+ *     32; k % 32 == 0) or groups of n = 128 (for weights in super-blocks of 256; k % 128 == 0): q
+ *     (int8 in -127..127) and one d (f32) for n elements, and sums of q over each 16. amax = max
+ *     |x_i| of the n.
  *       amax == 0:           d = 0, q = 0.
  *       amax not finite (or any x is NaN): d = NaN, q = 0.
- *       otherwise for j = 0..7:  n = 127 - j, id = n / amax, q_i = rint(x_i * id) (nearest even),
- *         d = amax / n, e_i = fma(-d, (float)q_i, x_i), error = dot (1) of e with itself;
+ *       otherwise for j = 0..7:  m = 127 - j, id = m / amax, q_i = rint(x_i * id) (nearest even),
+ *         d = amax / m, e_i = fma(-d, (float)q_i, x_i), error = dot (1) of e with itself;
  *       the candidate with the smallest error wins, the lowest j among equals. If amax is so small
- *       that 127 / amax is not finite, d = 0 and q = 0 (the block is flushed to zero).
+ *       that 127 / amax is not finite, d = 0 and q = 0 (the n elements are flushed to zero).
  *     Eight candidates cost a few percent of a product and lower the rounding error by 6-9 %.
  *
- * (3) Product of a quantised weight row w with a quantised activation row, both k long, in blocks
- *     of 32 elements numbered b = 0, 1, ...:  four chains acc[0..3] start at +0 and block b goes to
- *     chain l = b % 4, blocks ascending:
+ * (3) Product of a quantised weight row w with a quantised activation row, both k long. S and M
+ *     are exact integers, sums over elements; D and N are f32 values that the format gives exactly
+ *     (quant.h has the list by type).
+ *     Types with blocks of 32, numbered b = 0, 1, ...: four chains acc[0..3] start at +0 and block
+ *     b goes to chain l = b % 4, blocks ascending:
  *         acc[l] = fma((float)S, D * d_b, acc[l]);
  *         acc[l] = fma(N, (float)M * d_b, acc[l]);      only for the types with a minimum
- *     and the result is (acc[0] + acc[2]) + (acc[1] + acc[3]). S and M are exact integers, D and N
- *     are f32 values that the format gives exactly (quant.h has the list by type). S fits 24 bits
- *     plus sign for every type, so (float)S is exact; so does M. Where M is the plain sum of the
- *     block's activations, (float)M * d_b is spn_act.dsum.
- *     Four chains because a row-wise kernel finds 4 blocks side by side in its registers, and a
- *     tiled one may walk its panel chain by chain.
+ *     and the result is (acc[0] + acc[2]) + (acc[1] + acc[3]). |S| and |M| are below 2^24, so they
+ *     are exact as floats. M is the plain sum of the block's activations: (float)M * d_b is
+ *     spn_act.dsum. Four chains because a row-wise kernel finds 4 blocks side by side in its
+ *     registers, and a tiled one may walk its panel chain by chain.
+ *     Types with super-blocks of 256, in groups of 128 elements numbered g = 0, 1, ...: acc starts
+ *     at +0, groups ascending:
+ *         acc = fma((float)S, D * d_g, acc);
+ *         acc = fma(N, (float)M * d_g, acc);            only for the types with a minimum
+ *     All that happens inside a group is integer, so it may happen in any order. |S| < 2^27 is
+ *     rounded by the conversion (to nearest even), |M| < 2^24 is exact.
  *
  * (4) Product with an F32, F16 or BF16 weight row: the dot product of (1) over the weights
  *     converted to f32 (exact) and the f32 activations.
@@ -67,14 +75,25 @@
 #include "spn/platform.h"
 
 #define SPN_ACT_BLOCK 32
+#define SPN_ACT_GROUP 128
 
-/* The activations of a product. Float weights read `x`, quantised ones the rest. */
+/* The forms in which products want their activations, as a set. */
+typedef enum spn_act_form {
+    SPN_ACT_FORM_BLOCKS = 1, /* of 32 */
+    SPN_ACT_FORM_GROUPS = 2  /* of 128 */
+} spn_act_form;
+#define SPN_ACT_FORMS 2
+/* What weights of a type want; 0: floats. */
+unsigned spn_act_form_of(spn_type type);
+
+/* The activations of a product. Float weights read `x`, quantised ones the rest, in the form that
+ * their type wants: n is 32 or 128. */
 typedef struct spn_act {
     const float *x;     /* [n_tokens][ldx], the first k of each row */
     size_t ldx;         /* in floats */
     const int8_t *q;    /* [n_tokens][k] */
-    const float *d;     /* [n_tokens][k / 32] */
-    const float *dsum;  /* [n_tokens][k / 32]: d * (float)(sum of the block's q) */
+    const float *d;     /* [n_tokens][k / n] */
+    const float *dsum;  /* blocks only: [n_tokens][k / 32]: d * (float)(sum of the block's q) */
     const int16_t *sum; /* [n_tokens][k / 16]: sum of 16 q */
 } spn_act;
 
@@ -142,8 +161,9 @@ typedef struct spn_kernels {
     void (*to_f32[SPN_TYPE_LIMIT])(float *y, const void *row, size_t k);
     void (*from_f32[SPN_TYPE_LIMIT])(void *row, const float *x, size_t k);
 
-    /* (2) for one row. */
+    /* (2) for one row, in blocks or in groups. */
     void (*quantize)(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x, size_t k);
+    void (*quantize_groups)(int8_t *q, float *d, int16_t *sum, const float *x, size_t k);
 
     spn_attn_fn attend; /* (6) */
     /* In place over n scores: s_j = exp(s_j - max), 0 where s_j is -inf; returns the lane sum of

@@ -2,19 +2,29 @@
  * qmat_dotprod.c and qmat_i8mm.c include it, compiled for their instructions.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Rows are unpacked into a panel in the scratch, one panel for all tokens of the call. A group is
- * four blocks of 32, the contract's four chains: step s = 0..7 of a group holds elements 4 s .. 4 s
- * + 3 of each of its blocks, 16 bytes, so that after 8 steps the four numbers of a register are the
- * four blocks' sums S, next to each other like the group's D, N and accumulators. The activations
- * are brought into the same order, a token at a time.
+ * Four rows go together, 128 elements at a time: four blocks of 32, which are the four chains of
+ * types with such blocks, or one group of types with super-blocks. A row's 128 bytes lie in 8
+ * steps; step i holds elements 4 i .. 4 i + 3 of each of the four blocks, 16 bytes, so that after 8
+ * steps the four numbers of a register are the sums of the four blocks. A token's activations are
+ * brought into the same order.
  *
- * Per row, token and group (128 products): 8 loads and 8 dot instructions (12 multiplies and 8
- * additions without SDOT), then a conversion, a multiply and a fused multiply-add. With one token a
- * weight costs its unpacking on top, a few operations for 16 of them.
+ * Blocks: the register meets the blocks' D, N and d in the row's four chains.
  *
- * A type says its weights as one or two planes of bytes:
- *   one plane, S = sum s p;  a factor for each sub-block of 16, S = f0 sum s p + f1 sum s p;  or,
- * for a decoder that gives 13 bits, two planes, S = 64 sum high p + sum low p.
+ * Groups: it is multiplied by the blocks' integer scales (two halves of 4 steps where a scale is
+ * for 16 elements), the registers of four rows are added up into one, [row], and this meets the
+ * group's D and d in one chain. M is made of the sums of q, for four rows at once.
+ * Types whose decoder alone multiplies the scales in have 13 bits: two planes, S = 64 H + L.
+ *
+ * Vector operations for 4 rows, a token and 128 elements (512 products), loads aside; in brackets
+ * the multiplications of bytes among them:
+ *                        blocks    Q4_K      Q6_K      Q2_K
+ *   SDOT                 44 (32)   49 (32)   46 (32)   57 (32)
+ *   without              88 (64)   93 (64)  102 (64)  113 (64)
+ * Without SDOT a product of two bytes takes 16 bits, where as many steps are added up as the type's
+ * weights allow: at 8 steps 16 multiplications and 3 additions a row, at 2 steps 9 additions.
+ *
+ * With one token a group is unpacked, multiplied and forgotten; with more, panels of 16 rows are
+ * unpacked into the scratch and meet every token there.
  */
 #ifndef SPN_QMAT_ARM_H
 #define SPN_QMAT_ARM_H
@@ -26,87 +36,87 @@
 #include "compute/vec_math.h"
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-#define PANEL_ROWS \
-    16 /* that share a token's activations: 44 bytes an element in the second cache */
+#define PANEL_ROWS 16 /* 42 bytes an element of the row: in the second cache */
 
 typedef enum panel_kind {
-    PANEL_PLAIN,   /* one plane */
-    PANEL_FACTORS, /* one plane, factors for sub-blocks */
-    PANEL_WIDE     /* two planes */
+    PANEL_BLOCKS,    /* blocks of 32 */
+    PANEL_GROUPS,    /* groups, with an integer scale for each 32 elements */
+    PANEL_GROUPS_16, /* for each 16 */
+    PANEL_WIDE       /* groups, s = 64 high + low */
 } panel_kind;
 
-/* One group of a row. */
-typedef struct panel_group {
-    int8_t s[128];        /* [8 steps][4 blocks][4] */
-    int8_t high[128];     /* the second plane; else unused */
-    float d[4], n[4];     /* [block] */
-    int32_t factor[2][4]; /* [sub-block][block] */
-    int32_t m[2][4];      /* [sub-block][block]: minima, of Q2_K */
-} panel_group;
-
-/* One group of a token. */
-typedef struct act_group {
-    int8_t q[128]; /* [8 steps][4 blocks][4] */
-    float d[4], dsum[4];
-    int32_t sum[2][4];
-} act_group;
-
-/* ---- products of bytes: two steps of a group at a time ---- */
-
-#ifdef __ARM_FEATURE_DOTPROD
-
-typedef int32x4_t dot_acc;
-
-static inline dot_acc dot_zero(void) { return vdupq_n_s32(0); }
-
-static inline dot_acc dot_add(dot_acc acc, int8x16_t a, int8x16_t x, int8x16_t b, int8x16_t y) {
-    return vdotq_s32(vdotq_s32(acc, a, x), b, y);
-}
-
-static inline int32x4_t dot_sum(dot_acc acc) { return acc; }
-
-#else
-
-/* Two products of bytes fit 16 bits (2 * 128 * 127 = 32512 < 32768), so two steps are multiplied
- * into one register before it is added up: per 32 bytes four multiplies and two additions. */
-typedef struct dot_acc {
-    int32x4_t low, high; /* blocks 0 0 1 1 and 2 2 3 3 */
-} dot_acc;
-
-static inline dot_acc dot_zero(void) { return (dot_acc){vdupq_n_s32(0), vdupq_n_s32(0)}; }
-
-static inline dot_acc dot_add(dot_acc acc, int8x16_t a, int8x16_t x, int8x16_t b, int8x16_t y) {
-    int16x8_t low = vmull_s8(vget_low_s8(a), vget_low_s8(x)), high = vmull_high_s8(a, x);
-    low = vmlal_s8(low, vget_low_s8(b), vget_low_s8(y));
-    high = vmlal_high_s8(high, b, y);
-    return (dot_acc){vpadalq_s16(acc.low, low), vpadalq_s16(acc.high, high)};
-}
-
-static inline int32x4_t dot_sum(dot_acc acc) { return vpaddq_s32(acc.low, acc.high); }
-
-#endif
-
-/* ---- unpacking ---- */
-
-/* Puts 16 bytes of a block at their places in a group: element 16 h + i. */
-static ALWAYS_INLINE void put_16(int8_t *group, size_t block, size_t h, int8x16_t bytes) {
-    int32x4_t fours = vreinterpretq_s32_s8(bytes);
-    int32_t *at = (int32_t *)(void *)(group + 64 * h + 4 * block);
-    vst1q_lane_s32(at, fours, 0);
-    vst1q_lane_s32(at + 4, fours, 1);
-    vst1q_lane_s32(at + 8, fours, 2);
-    vst1q_lane_s32(at + 12, fours, 3);
-}
-
-/* The panel's view of one block, filled by a loader. */
+/* One block of 32 of one row. */
 typedef struct block_view {
-    int8x16_t lo, hi; /* s of elements 0-15 and 16-31 */
+    int8x16_t s[2], high[2]; /* elements 0-15 and 16-31; high: WIDE */
     float d, n;
-    int factor[2], m[2];
+    int factor[2], m[2]; /* of the halves; GROUPS: only the first counts */
 } block_view;
 
 typedef void (*block_loader)(block_view *view, const uint8_t *row, size_t b);
 
+typedef struct arm_type {
+    block_loader load;
+    panel_kind kind;
+    bool has_min;
+    size_t run; /* 2, 4, 8: steps whose sums fit 16 bits, 127 |s| run <= 32767 */
+} arm_type;
+
+/* 128 elements of four rows. */
+typedef struct panel_group {
+    int8_t s[4][128];        /* [row][8 steps][4 blocks][4] */
+    int8_t high[4][128];     /* WIDE */
+    float d[16], n[16];      /* BLOCKS: [row][block]; else [row] */
+    int32_t factor[4][2][4]; /* [row][half][block] */
+    int16_t m[8][4];         /* GROUPS: [block][row]; GROUPS_16: [sub-block][row] */
+} panel_group;
+
+/* 128 elements of a token. */
+typedef struct act_group {
+    int8_t q[128];       /* [8 steps][4 blocks][4] */
+    float d[4], dsum[4]; /* [block]; groups: d[0] alone */
+    int16_t sum[8];      /* of the elements that share a minimum */
+} act_group;
+
+/* ---- products of bytes ---- */
+
+/* The four blocks' sums over some steps. */
+#ifdef __ARM_FEATURE_DOTPROD
+
+static ALWAYS_INLINE int32x4_t dot(const int8_t *s, const int8_t *q, size_t n_steps, size_t run) {
+    int32x4_t acc = vdupq_n_s32(0);
+    (void)run;
+    SPN_UNROLL(8)
+    for (size_t i = 0; i < n_steps; i++)
+        acc = vdotq_s32(acc, vld1q_s8(s + 16 * i), vld1q_s8(q + 16 * i));
+    return acc;
+}
+
+#else
+
+static ALWAYS_INLINE int32x4_t dot(const int8_t *s, const int8_t *q, size_t n_steps, size_t run) {
+    int32x4_t low = vdupq_n_s32(0), high = low; /* blocks 0 0 1 1 and 2 2 3 3 */
+    SPN_UNROLL(4)
+    for (size_t i = 0; i < n_steps; i += run) {
+        int16x8_t l = vdupq_n_s16(0), h = l;
+        SPN_UNROLL(8)
+        for (size_t j = 16 * i; j < 16 * (i + run); j += 16) {
+            int8x16_t a = vld1q_s8(s + j), x = vld1q_s8(q + j);
+            l = vmlal_s8(l, vget_low_s8(a), vget_low_s8(x));
+            h = vmlal_high_s8(h, a, x);
+        }
+        low = vpadalq_s16(low, l);
+        high = vpadalq_s16(high, h);
+    }
+    return vpaddq_s32(low, high);
+}
+
+#endif
+
+/* ---- the types' blocks ---- */
+
+static ALWAYS_INLINE float of_half(uint16_t bits) {
+    return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits))), 0);
+}
 static ALWAYS_INLINE uint8x16_t low_nibbles(uint8x16_t x) { return vandq_u8(x, vdupq_n_u8(15)); }
 static ALWAYS_INLINE int8x16_t minus(uint8x16_t x, int offset) {
     return vsubq_s8(vreinterpretq_s8_u8(x), vdupq_n_s8((int8_t)offset));
@@ -114,15 +124,15 @@ static ALWAYS_INLINE int8x16_t minus(uint8x16_t x, int offset) {
 
 static ALWAYS_INLINE void view_nibbles(block_view *view, const uint8_t *qs, int offset) {
     uint8x16_t x = vld1q_u8(qs);
-    view->lo = minus(low_nibbles(x), offset);
-    view->hi = minus(vshrq_n_u8(x, 4), offset);
+    view->s[0] = minus(low_nibbles(x), offset);
+    view->s[1] = minus(vshrq_n_u8(x, 4), offset);
 }
 
 static ALWAYS_INLINE void view_table(block_view *view, const uint8_t *qs, const int8_t *values) {
     uint8x16_t x = vld1q_u8(qs);
     int8x16_t table = vld1q_s8(values);
-    view->lo = vqtbl1q_s8(table, low_nibbles(x));
-    view->hi = vqtbl1q_s8(table, vshrq_n_u8(x, 4));
+    view->s[0] = vqtbl1q_s8(table, low_nibbles(x));
+    view->s[1] = vqtbl1q_s8(table, vshrq_n_u8(x, 4));
 }
 
 /* 0x10 in each byte whose bit is set among 16. */
@@ -135,8 +145,8 @@ static ALWAYS_INLINE uint8x16_t fifth_bits(const uint8_t *bits) {
 static ALWAYS_INLINE void view_fives(block_view *view, const uint8_t *qs, const uint8_t *qh,
                                      int offset) {
     uint8x16_t x = vld1q_u8(qs);
-    view->lo = minus(vorrq_u8(low_nibbles(x), fifth_bits(qh)), offset);
-    view->hi = minus(vorrq_u8(vshrq_n_u8(x, 4), fifth_bits(qh + 2)), offset);
+    view->s[0] = minus(vorrq_u8(low_nibbles(x), fifth_bits(qh)), offset);
+    view->s[1] = minus(vorrq_u8(vshrq_n_u8(x, 4), fifth_bits(qh + 2)), offset);
 }
 
 /* `bits` bits from `shift` on, of 16 bytes. */
@@ -147,45 +157,45 @@ static ALWAYS_INLINE uint8x16_t bits_of(const uint8_t *x, size_t shift, unsigned
 
 static void load_q4_0(block_view *view, const uint8_t *row, size_t b) {
     const spn_block_q4_0 *block = (const spn_block_q4_0 *)row + b;
-    view->d = spn_f32_of_f16(block->d);
+    view->d = of_half(block->d);
     view_nibbles(view, block->qs, 8);
 }
 
 static void load_q4_1(block_view *view, const uint8_t *row, size_t b) {
     const spn_block_q4_1 *block = (const spn_block_q4_1 *)row + b;
-    view->d = spn_f32_of_f16(block->d);
-    view->n = spn_f32_of_f16(block->m);
+    view->d = of_half(block->d);
+    view->n = of_half(block->m);
     view_nibbles(view, block->qs, 0);
 }
 
 static void load_q5_0(block_view *view, const uint8_t *row, size_t b) {
     const spn_block_q5_0 *block = (const spn_block_q5_0 *)row + b;
-    view->d = spn_f32_of_f16(block->d);
+    view->d = of_half(block->d);
     view_fives(view, block->qs, block->qh, 16);
 }
 
 static void load_q5_1(block_view *view, const uint8_t *row, size_t b) {
     const spn_block_q5_1 *block = (const spn_block_q5_1 *)row + b;
-    view->d = spn_f32_of_f16(block->d);
-    view->n = spn_f32_of_f16(block->m);
+    view->d = of_half(block->d);
+    view->n = of_half(block->m);
     view_fives(view, block->qs, block->qh, 0);
 }
 
 static void load_q8_0(block_view *view, const uint8_t *row, size_t b) {
     const spn_block_q8_0 *block = (const spn_block_q8_0 *)row + b;
-    view->d = spn_f32_of_f16(block->d);
-    view->lo = vld1q_s8(block->qs);
-    view->hi = vld1q_s8(block->qs + 16);
+    view->d = of_half(block->d);
+    view->s[0] = vld1q_s8(block->qs);
+    view->s[1] = vld1q_s8(block->qs + 16);
 }
 
 static void load_q2_k(block_view *view, const uint8_t *row, size_t b) {
     const spn_block_q2_k *block = (const spn_block_q2_k *)row + b / 8;
     b %= 8;
     const uint8_t *qs = block->qs + 32 * (b / 4);
-    view->d = spn_f32_of_f16(block->d);
-    view->n = -spn_f32_of_f16(block->dmin);
-    view->lo = minus(bits_of(qs, 2 * (b % 4), 2), 0);
-    view->hi = minus(bits_of(qs + 16, 2 * (b % 4), 2), 0);
+    view->d = of_half(block->d);
+    view->n = -of_half(block->dmin);
+    view->s[0] = minus(bits_of(qs, 2 * (b % 4), 2), 0);
+    view->s[1] = minus(bits_of(qs + 16, 2 * (b % 4), 2), 0);
     for (size_t h = 0; h < 2; h++) {
         view->factor[h] = block->scales[2 * b + h] & 15;
         view->m[h] = block->scales[2 * b + h] >> 4;
@@ -199,9 +209,9 @@ static void load_q3_k(block_view *view, const uint8_t *row, size_t b) {
     uint8x16_t lo = vorrq_u8(bits_of(qs, 2 * (b % 4), 2), vshlq_n_u8(bits_of(hm, b, 1), 2));
     uint8x16_t hi =
         vorrq_u8(bits_of(qs + 16, 2 * (b % 4), 2), vshlq_n_u8(bits_of(hm + 16, b, 1), 2));
-    view->d = spn_f32_of_f16(block->d);
-    view->lo = minus(lo, 4);
-    view->hi = minus(hi, 4);
+    view->d = of_half(block->d);
+    view->s[0] = minus(lo, 4);
+    view->s[1] = minus(hi, 4);
     for (size_t s = 2 * b; s < 2 * b + 2; s++) {
         int low = s < 8 ? block->scales[s] & 15 : block->scales[s - 8] >> 4;
         view->factor[s % 2] = (low | (block->scales[8 + s % 4] >> 2 * (s / 4) & 3) << 4) - 32;
@@ -214,10 +224,12 @@ static void load_q4_k(block_view *view, const uint8_t *row, size_t b) {
     b %= 8;
     spn_scale_min_k4(block->scales, b, &sc, &m);
     const uint8_t *qs = block->qs + 32 * (b / 2);
-    view->d = spn_f32_of_f16(block->d) * (float)sc;
-    view->n = -(spn_f32_of_f16(block->dmin) * (float)m);
-    view->lo = minus(bits_of(qs, 4 * (b % 2), 4), 0);
-    view->hi = minus(bits_of(qs + 16, 4 * (b % 2), 4), 0);
+    view->d = of_half(block->d);
+    view->n = -of_half(block->dmin);
+    view->factor[0] = sc;
+    view->m[0] = m;
+    view->s[0] = minus(bits_of(qs, 4 * (b % 2), 4), 0);
+    view->s[1] = minus(bits_of(qs + 16, 4 * (b % 2), 4), 0);
 }
 
 static void load_q5_k(block_view *view, const uint8_t *row, size_t b) {
@@ -226,10 +238,12 @@ static void load_q5_k(block_view *view, const uint8_t *row, size_t b) {
     b %= 8;
     spn_scale_min_k4(block->scales, b, &sc, &m);
     const uint8_t *qs = block->qs + 32 * (b / 2), *qh = block->qh;
-    view->d = spn_f32_of_f16(block->d) * (float)sc;
-    view->n = -(spn_f32_of_f16(block->dmin) * (float)m);
-    view->lo = minus(vorrq_u8(bits_of(qs, 4 * (b % 2), 4), vshlq_n_u8(bits_of(qh, b, 1), 4)), 0);
-    view->hi =
+    view->d = of_half(block->d);
+    view->n = -of_half(block->dmin);
+    view->factor[0] = sc;
+    view->m[0] = m;
+    view->s[0] = minus(vorrq_u8(bits_of(qs, 4 * (b % 2), 4), vshlq_n_u8(bits_of(qh, b, 1), 4)), 0);
+    view->s[1] =
         minus(vorrq_u8(bits_of(qs + 16, 4 * (b % 2), 4), vshlq_n_u8(bits_of(qh + 16, b, 1), 4)), 0);
 }
 
@@ -238,9 +252,9 @@ static void load_q6_k(block_view *view, const uint8_t *row, size_t b) {
     b %= 8;
     size_t j = b % 4, nibble = 4 * (j >> 1);
     const uint8_t *ql = block->ql + 64 * (b / 4) + 32 * (j & 1), *qh = block->qh + 32 * (b / 4);
-    view->d = spn_f32_of_f16(block->d);
-    view->lo = minus(vorrq_u8(bits_of(ql, nibble, 4), vshlq_n_u8(bits_of(qh, 2 * j, 2), 4)), 32);
-    view->hi =
+    view->d = of_half(block->d);
+    view->s[0] = minus(vorrq_u8(bits_of(ql, nibble, 4), vshlq_n_u8(bits_of(qh, 2 * j, 2), 4)), 32);
+    view->s[1] =
         minus(vorrq_u8(bits_of(ql + 16, nibble, 4), vshlq_n_u8(bits_of(qh + 16, 2 * j, 2), 4)), 32);
     view->factor[0] = block->scales[2 * b];
     view->factor[1] = block->scales[2 * b + 1];
@@ -248,7 +262,7 @@ static void load_q6_k(block_view *view, const uint8_t *row, size_t b) {
 
 static void load_iq4_nl(block_view *view, const uint8_t *row, size_t b) {
     const spn_block_iq4_nl *block = (const spn_block_iq4_nl *)row + b;
-    view->d = spn_f32_of_f16(block->d);
+    view->d = of_half(block->d);
     view_table(view, block->qs, spn_iq4_values);
 }
 
@@ -256,7 +270,8 @@ static void load_iq4_xs(block_view *view, const uint8_t *row, size_t b) {
     const spn_block_iq4_xs *block = (const spn_block_iq4_xs *)row + b / 8;
     b %= 8;
     int ls = (block->scales_l[b / 2] >> 4 * (b % 2) & 15) | (block->scales_h >> 2 * b & 3) << 4;
-    view->d = spn_f32_of_f16(block->d) * (float)(ls - 32);
+    view->d = of_half(block->d);
+    view->factor[0] = ls - 32;
     view_table(view, block->qs + 16 * b, spn_iq4_values);
 }
 
@@ -267,161 +282,263 @@ static void load_mxfp4(block_view *view, const uint8_t *row, size_t b) {
     view_table(view, block->qs, spn_mxfp4_values);
 }
 
-/* One block from a loader into its group. */
-static void unpack_view(panel_group *group, size_t c, block_loader load, const uint8_t *row,
-                        size_t b) {
-    block_view view = {.factor = {1, 1}};
-    load(&view, row, b);
-    put_16(group->s, c, 0, view.lo);
-    put_16(group->s, c, 1, view.hi);
-    group->d[c] = view.d;
-    group->n[c] = view.n;
-    for (size_t h = 0; h < 2; h++) {
-        group->factor[h][c] = view.factor[h];
-        group->m[h][c] = view.m[h];
-    }
+/* s of 8 elements in two planes, low in -32..31 and high in -64..64. */
+static ALWAYS_INLINE int8x8_t split(const int16_t *s, int8x8_t *high) {
+    int16x8_t x = vld1q_s16(s), h = vrshrq_n_s16(x, 6);
+    *high = vmovn_s16(h);
+    return vmovn_s16(vsubq_s16(x, vshlq_n_s16(h, 6)));
 }
 
-/* One block of a type without a loader: s = 64 high + low, with low in -32..31. */
-static void unpack_wide(panel_group *group, size_t c, spn_quant_decode_fn decode,
-                        const uint8_t *row, size_t b) {
+/* Without a loader of its own. */
+static void load_unit(block_view *view, spn_type type, const uint8_t *row, size_t b) {
     spn_quant_unit unit;
-    decode(&unit, row, b);
-    group->d[c] = unit.d;
-    for (size_t i = 0; i < 32; i++) {
-        int high = (unit.s[i] + 32) >> 6;
-        size_t at = i / 4 * 16 + 4 * c + i % 4;
-        group->high[at] = (int8_t)high;
-        group->s[at] = (int8_t)(unit.s[i] - 64 * high);
+    spn_quant_decoder(type)(&unit, row, b);
+    view->d = unit.d;
+    view->factor[0] = 1;
+    for (size_t h = 0; h < 2; h++) {
+        int8x8_t high[2];
+        int8x8_t first = split(unit.s + 16 * h, high),
+                 second = split(unit.s + 16 * h + 8, high + 1);
+        view->s[h] = vcombine_s8(first, second);
+        view->high[h] = vcombine_s8(high[0], high[1]);
     }
 }
 
-/* Blocks past the row's end stay zero. */
-static void unpack_row(panel_group *groups, spn_type type, block_loader load, const uint8_t *row,
+#define LOAD_UNIT(NAME, name)                                                 \
+    static void load_##name(block_view *view, const uint8_t *row, size_t b) { \
+        load_unit(view, SPN_TYPE_##NAME, row, b);                             \
+    }
+LOAD_UNIT(IQ2_XXS, iq2_xxs)
+LOAD_UNIT(IQ2_XS, iq2_xs)
+LOAD_UNIT(IQ2_S, iq2_s)
+LOAD_UNIT(IQ3_XXS, iq3_xxs)
+LOAD_UNIT(IQ3_S, iq3_s)
+LOAD_UNIT(IQ1_S, iq1_s)
+LOAD_UNIT(IQ1_M, iq1_m)
+LOAD_UNIT(TQ1_0, tq1_0)
+LOAD_UNIT(TQ2_0, tq2_0)
+
+// clang-format off
+/* X(NAME, name, kind, has a minimum, run) */
+#define ARM_TYPES(X)                           \
+    X(Q4_0, q4_0, PANEL_BLOCKS, false, 8)      \
+    X(Q4_1, q4_1, PANEL_BLOCKS, true, 8)       \
+    X(Q5_0, q5_0, PANEL_BLOCKS, false, 8)      \
+    X(Q5_1, q5_1, PANEL_BLOCKS, true, 8)       \
+    X(Q8_0, q8_0, PANEL_BLOCKS, false, 2)      \
+    X(IQ4_NL, iq4_nl, PANEL_BLOCKS, false, 2)  \
+    X(MXFP4, mxfp4, PANEL_BLOCKS, false, 8)    \
+    X(Q2_K, q2_k, PANEL_GROUPS_16, true, 4)    \
+    X(Q3_K, q3_k, PANEL_GROUPS_16, false, 4)   \
+    X(Q4_K, q4_k, PANEL_GROUPS, true, 8)       \
+    X(Q5_K, q5_k, PANEL_GROUPS, true, 8)       \
+    X(Q6_K, q6_k, PANEL_GROUPS_16, false, 4)   \
+    X(IQ4_XS, iq4_xs, PANEL_GROUPS, false, 2)  \
+    X(TQ1_0, tq1_0, PANEL_GROUPS, false, 8)    \
+    X(TQ2_0, tq2_0, PANEL_GROUPS, false, 8)    \
+    X(IQ2_XXS, iq2_xxs, PANEL_WIDE, false, 4)  \
+    X(IQ2_XS, iq2_xs, PANEL_WIDE, false, 4)    \
+    X(IQ2_S, iq2_s, PANEL_WIDE, false, 4)      \
+    X(IQ3_XXS, iq3_xxs, PANEL_WIDE, false, 4)  \
+    X(IQ3_S, iq3_s, PANEL_WIDE, false, 4)      \
+    X(IQ1_S, iq1_s, PANEL_WIDE, false, 4)      \
+    X(IQ1_M, iq1_m, PANEL_WIDE, false, 4)
+// clang-format on
+
+/* ---- unpacking ---- */
+
+/* Half h of four blocks at their places among 128 elements. */
+static ALWAYS_INLINE void put_half(int8_t *to, size_t h, int8x16_t a, int8x16_t b, int8x16_t c,
+                                   int8x16_t d) {
+    int32x4x4_t fours = {{vreinterpretq_s32_s8(a), vreinterpretq_s32_s8(b), vreinterpretq_s32_s8(c),
+                          vreinterpretq_s32_s8(d)}};
+    vst4q_s32((int32_t *)(void *)(to + 64 * h), fours);
+}
+
+/* Block b of a row. Past its end there are zeros with D = N = -0: what they add to a chain is -0,
+ * which changes none, be it 0 or -0. */
+static void load_block(block_view *view, const arm_type *type, const uint8_t *row, size_t b,
                        size_t n_blocks) {
-    spn_quant_decode_fn decode = spn_quant_decoder(type);
-    if (n_blocks % 4) memset(&groups[n_blocks / 4], 0, sizeof(*groups));
-    for (size_t b = 0; b < n_blocks; b++) {
-        if (load)
-            unpack_view(&groups[b / 4], b % 4, load, row, b);
-        else
-            unpack_wide(&groups[b / 4], b % 4, decode, row, b);
+    *view = (block_view){.d = -0.0f, .n = -0.0f};
+    if (b < n_blocks) type->load(view, row, b);
+}
+
+static void put_block_scales(panel_group *to, size_t r, const block_view v[4]) {
+    for (size_t c = 0; c < 4; c++) {
+        to->d[4 * r + c] = v[c].d;
+        to->n[4 * r + c] = v[c].n;
     }
 }
 
-static void pack_token(act_group *groups, const spn_act *act, size_t t, size_t k) {
-    size_t n_blocks = k / 32;
-    if (n_blocks % 4) memset(&groups[n_blocks / 4], 0, sizeof(*groups));
-    for (size_t b = 0; b < n_blocks; b++) {
-        act_group *group = &groups[b / 4];
-        size_t c = b % 4, at = t * n_blocks + b;
-        put_16(group->q, c, 0, vld1q_s8(act->q + 32 * at));
-        put_16(group->q, c, 1, vld1q_s8(act->q + 32 * at + 16));
-        group->d[c] = act->d[at];
-        group->dsum[c] = act->dsum[at];
-        group->sum[0][c] = act->sum[2 * at];
-        group->sum[1][c] = act->sum[2 * at + 1];
+static void put_group_scales(panel_group *to, size_t r, bool by_16, const block_view v[4]) {
+    to->d[r] = v[0].d;
+    to->n[r] = v[0].n;
+    for (size_t c = 0; c < 4; c++)
+        for (size_t h = 0; h < 2; h++) {
+            to->factor[r][h][c] = v[c].factor[h];
+            if (by_16)
+                to->m[2 * c + h][r] = (int16_t)v[c].m[h];
+            else if (h == 0)
+                to->m[c][r] = (int16_t)v[c].m[0];
+        }
+}
+
+/* Group g of row r of four. */
+static void unpack_group(panel_group *to, size_t r, const arm_type *type, const uint8_t *row,
+                         size_t g, size_t n_blocks) {
+    block_view v[4];
+    for (size_t c = 0; c < 4; c++) load_block(&v[c], type, row, 4 * g + c, n_blocks);
+    for (size_t h = 0; h < 2; h++) {
+        put_half(to->s[r], h, v[0].s[h], v[1].s[h], v[2].s[h], v[3].s[h]);
+        if (type->kind == PANEL_WIDE)
+            put_half(to->high[r], h, v[0].high[h], v[1].high[h], v[2].high[h], v[3].high[h]);
+    }
+    if (type->kind == PANEL_BLOCKS)
+        put_block_scales(to, r, v);
+    else
+        put_group_scales(to, r, type->kind == PANEL_GROUPS_16, v);
+}
+
+/* Row r, or the last one for what is past it. */
+static ALWAYS_INLINE const uint8_t *row_at(const spn_matmul_args *args, size_t r, size_t end) {
+    return args->w + (r < end ? r : end - 1) * args->row_bytes;
+}
+
+/* Group g of rows r..r + 3. */
+static void unpack_four(panel_group *to, const arm_type *type, const spn_matmul_args *args,
+                        size_t r, size_t end, size_t g) {
+    for (size_t i = 0; i < 4; i++)
+        unpack_group(to, i, type, row_at(args, r + i, end), g, args->k / 32);
+}
+
+static void pack_token(act_group *groups, panel_kind kind, const spn_act *act, size_t t,
+                       size_t n_blocks) {
+    const int8_t *q = act->q + 32 * n_blocks * t;
+    for (size_t g = 0; 4 * g < n_blocks; g++) {
+        act_group *to = &groups[g];
+        int8x16_t v[2][4];
+        size_t n = n_blocks - 4 * g < 4 ? n_blocks - 4 * g : 4, at = t * n_blocks + 4 * g;
+        for (size_t c = 0; c < 4; c++)
+            for (size_t h = 0; h < 2; h++)
+                v[h][c] = c < n ? vld1q_s8(q + 128 * g + 32 * c + 16 * h) : vdupq_n_s8(0);
+        for (size_t h = 0; h < 2; h++) put_half(to->q, h, v[h][0], v[h][1], v[h][2], v[h][3]);
+        if (kind == PANEL_BLOCKS) {
+            for (size_t c = 0; c < 4; c++) {
+                to->d[c] = c < n ? act->d[at + c] : 0.0f;
+                to->dsum[c] = c < n ? act->dsum[at + c] : 0.0f;
+            }
+        } else {
+            int16x8_t sum = vld1q_s16(act->sum + 2 * at);
+            to->d[0] = act->d[at / 4];
+            vst1q_s16(to->sum, kind == PANEL_GROUPS_16 ? sum : vpaddq_s16(sum, sum));
+        }
     }
 }
 
 /* ---- products ---- */
 
-/* The four blocks' sums over steps begin..begin + 3, and over all eight. */
-static ALWAYS_INLINE int32x4_t half_sums(const int8_t *s, const int8_t *q, size_t h) {
-    dot_acc acc = dot_zero();
-    for (size_t step = 4 * h; step < 4 * h + 4; step += 2)
-        acc = dot_add(acc, vld1q_s8(s + 16 * step), vld1q_s8(q + 16 * step),
-                      vld1q_s8(s + 16 * step + 16), vld1q_s8(q + 16 * step + 16));
-    return dot_sum(acc);
-}
-
-static ALWAYS_INLINE int32x4_t full_sums(const int8_t *s, const int8_t *q) {
-    dot_acc acc = dot_zero();
-    for (size_t step = 0; step < 8; step += 2)
-        acc = dot_add(acc, vld1q_s8(s + 16 * step), vld1q_s8(q + 16 * step),
-                      vld1q_s8(s + 16 * step + 16), vld1q_s8(q + 16 * step + 16));
-    return dot_sum(acc);
-}
-
-static ALWAYS_INLINE int32x4_t group_sums(panel_kind kind, const panel_group *w,
-                                          const act_group *x) {
-    if (kind == PANEL_FACTORS) {
-        int32x4_t a = vmulq_s32(half_sums(w->s, x->q, 0), vld1q_s32(w->factor[0]));
-        return vmlaq_s32(a, half_sums(w->s, x->q, 1), vld1q_s32(w->factor[1]));
+/* The sums of row r's four blocks, scaled. */
+static ALWAYS_INLINE int32x4_t row_sums(const arm_type *type, const panel_group *w, size_t r,
+                                        const act_group *x) {
+    const int8_t *s = w->s[r], *q = x->q;
+    if (type->kind == PANEL_GROUPS)
+        return vmulq_s32(dot(s, q, 8, type->run), vld1q_s32(w->factor[r][0]));
+    if (type->kind == PANEL_GROUPS_16) {
+        int32x4_t first = vmulq_s32(dot(s, q, 4, type->run), vld1q_s32(w->factor[r][0]));
+        return vmlaq_s32(first, dot(s + 64, q + 64, 4, type->run), vld1q_s32(w->factor[r][1]));
     }
-    if (kind == PANEL_WIDE) return vmlaq_n_s32(full_sums(w->s, x->q), full_sums(w->high, x->q), 64);
-    return full_sums(w->s, x->q);
+    if (type->kind == PANEL_WIDE)
+        return vmlaq_n_s32(dot(s, q, 8, 8), dot(w->high[r], q, 8, type->run), 64);
+    return dot(s, q, 8, type->run);
 }
 
-/* One group's two fused multiply-adds of four chains. */
-static ALWAYS_INLINE float32x4_t group_product(panel_kind kind, bool has_min, const panel_group *w,
-                                               const act_group *x, float32x4_t acc) {
-    float32x4_t d = vld1q_f32(x->d), sums = vcvtq_f32_s32(group_sums(kind, w, x));
-    acc = vfmaq_f32(acc, sums, vmulq_f32(vld1q_f32(w->d), d));
-    if (!has_min) return acc;
-    if (kind != PANEL_FACTORS) return vfmaq_f32(acc, vld1q_f32(w->n), vld1q_f32(x->dsum));
-    int32x4_t mins = vmulq_s32(vld1q_s32(w->m[0]), vld1q_s32(x->sum[0]));
-    mins = vmlaq_s32(mins, vld1q_s32(w->m[1]), vld1q_s32(x->sum[1]));
-    return vfmaq_f32(acc, vld1q_f32(w->n), vmulq_f32(vcvtq_f32_s32(mins), d));
+/* BLOCKS: acc[row] has the row's four chains. */
+static ALWAYS_INLINE void add_blocks(float32x4_t acc[4], const arm_type *type, const panel_group *w,
+                                     const act_group *x) {
+    float32x4_t d = vld1q_f32(x->d);
+    SPN_UNROLL(4)
+    for (size_t r = 0; r < 4; r++) {
+        float32x4_t sums = vcvtq_f32_s32(row_sums(type, w, r, x));
+        acc[r] = vfmaq_f32(acc[r], sums, vmulq_f32(vld1q_f32(w->d + 4 * r), d));
+        if (type->has_min) acc[r] = vfmaq_f32(acc[r], vld1q_f32(w->n + 4 * r), vld1q_f32(x->dsum));
+    }
 }
 
-/* Chains that a last, partial group lacks keep what they have, whatever a product of zeros is. */
-static ALWAYS_INLINE float32x4_t keep_missing(float32x4_t now, float32x4_t before, size_t n) {
-    const uint32x4_t index = {0, 1, 2, 3};
-    return vbslq_f32(vcltq_u32(index, vdupq_n_u32((uint32_t)n)), now, before);
+/* Else acc[0] has the four rows' chains. |M| <= 63 * 127 * 128 < 2^20. */
+static ALWAYS_INLINE void add_group(float32x4_t acc[4], const arm_type *type, const panel_group *w,
+                                    const act_group *x) {
+    int32x4_t s01 = vpaddq_s32(row_sums(type, w, 0, x), row_sums(type, w, 1, x));
+    int32x4_t s23 = vpaddq_s32(row_sums(type, w, 2, x), row_sums(type, w, 3, x));
+    float32x4_t sums = vcvtq_f32_s32(vpaddq_s32(s01, s23));
+    acc[0] = vfmaq_f32(acc[0], sums, vmulq_n_f32(vld1q_f32(w->d), x->d[0]));
+    if (!type->has_min) return;
+    const size_t n_minima = type->kind == PANEL_GROUPS_16 ? 8 : 4;
+    int32x4_t mins = vmull_n_s16(vld1_s16(w->m[0]), x->sum[0]);
+    SPN_UNROLL(8)
+    for (size_t i = 1; i < n_minima; i++) mins = vmlal_n_s16(mins, vld1_s16(w->m[i]), x->sum[i]);
+    acc[0] = vfmaq_f32(acc[0], vld1q_f32(w->n), vmulq_n_f32(vcvtq_f32_s32(mins), x->d[0]));
 }
 
-static ALWAYS_INLINE float row_product(panel_kind kind, bool has_min, const panel_group *w,
-                                       const act_group *x, size_t n_blocks) {
-    float32x4_t acc = vdupq_n_f32(0.0f);
-    size_t g = 0;
-    for (; g < n_blocks / 4; g++) acc = group_product(kind, has_min, w + g, x + g, acc);
-    if (n_blocks % 4)
-        acc = keep_missing(group_product(kind, has_min, w + g, x + g, acc), acc, n_blocks % 4);
-    float32x2_t pair = vadd_f32(vget_low_f32(acc), vget_high_f32(acc));
-    return vget_lane_f32(pair, 0) + vget_lane_f32(pair, 1);
+/* (chain 0 + chain 2), (chain 1 + chain 3). */
+static ALWAYS_INLINE float32x2_t fold(float32x4_t chains) {
+    return vadd_f32(vget_low_f32(chains), vget_high_f32(chains));
 }
 
-static ALWAYS_INLINE void matmul_rows(spn_type type, panel_kind kind, bool has_min,
-                                      block_loader load, const spn_matmul_args *args, size_t begin,
-                                      size_t end) {
+/* y of n rows. */
+static ALWAYS_INLINE void store_rows(float *y, float32x4_t rows, size_t n) {
+    float out[4];
+    vst1q_f32(out, rows);
+    memcpy(y, out, (n < 4 ? n : 4) * sizeof(*y));
+}
+
+/* Rows r..r + 3 of token t: `w` has all their groups, or room for one of them. */
+static ALWAYS_INLINE void four_rows(const arm_type *type, const spn_matmul_args *args, size_t r,
+                                    size_t end, size_t t, panel_group *w, bool is_unpacked,
+                                    const act_group *x) {
+    size_t n_groups = (args->k / 32 + 3) / 4;
+    float32x4_t acc[4];
+    for (size_t i = 0; i < 4; i++) acc[i] = vdupq_n_f32(0.0f);
+    for (size_t g = 0; g < n_groups; g++) {
+        if (!is_unpacked) unpack_four(w, type, args, r, end, g);
+        (type->kind == PANEL_BLOCKS ? add_blocks : add_group)(acc, type, w, x + g);
+        if (is_unpacked) w++;
+    }
+    if (type->kind == PANEL_BLOCKS)
+        acc[0] = vpaddq_f32(vcombine_f32(fold(acc[0]), fold(acc[1])),
+                            vcombine_f32(fold(acc[2]), fold(acc[3])));
+    store_rows(args->y + t * args->ldy + r, acc[0], end - r);
+}
+
+static ALWAYS_INLINE void matmul_rows(const arm_type *type, const spn_matmul_args *args,
+                                      size_t begin, size_t end) {
     size_t n_blocks = args->k / 32, n_groups = (n_blocks + 3) / 4;
     act_group *x = args->scratch;
     panel_group *panel = (panel_group *)(void *)(x + n_groups);
+    if (args->n_tokens == 1) {
+        pack_token(x, type->kind, &args->act, 0, n_blocks);
+        for (size_t r = begin; r < end; r += 4) four_rows(type, args, r, end, 0, panel, false, x);
+        return;
+    }
     for (size_t row = begin; row < end; row += PANEL_ROWS) {
-        size_t n_rows = end - row < PANEL_ROWS ? end - row : PANEL_ROWS;
-        for (size_t r = 0; r < n_rows; r++)
-            unpack_row(panel + r * n_groups, type, load, args->w + (row + r) * args->row_bytes,
-                       n_blocks);
+        size_t n_fours = ((end - row < PANEL_ROWS ? end - row : PANEL_ROWS) + 3) / 4;
+        for (size_t i = 0; i < n_fours; i++)
+            for (size_t g = 0; g < n_groups; g++)
+                unpack_four(panel + i * n_groups + g, type, args, row + 4 * i, end, g);
         for (size_t t = 0; t < args->n_tokens; t++) {
-            /* One token's activations stay from panel to panel. */
-            if (args->n_tokens > 1 || row == begin) pack_token(x, &args->act, t, args->k);
-            for (size_t r = 0; r < n_rows; r++)
-                args->y[t * args->ldy + row + r] =
-                    row_product(kind, has_min, panel + r * n_groups, x, n_blocks);
+            pack_token(x, type->kind, &args->act, t, n_blocks);
+            for (size_t i = 0; i < n_fours; i++)
+                four_rows(type, args, row + 4 * i, end, t, panel + i * n_groups, true, x);
         }
     }
 }
 
-/* ---- the types ---- */
-
-/* X(NAME, name, kind, has a minimum) */
-#define ARM_LOADED_TYPES(X)               \
-    X(Q4_0, q4_0, PANEL_PLAIN, false)     \
-    X(Q4_1, q4_1, PANEL_PLAIN, true)      \
-    X(Q5_0, q5_0, PANEL_PLAIN, false)     \
-    X(Q5_1, q5_1, PANEL_PLAIN, true)      \
-    X(Q8_0, q8_0, PANEL_PLAIN, false)     \
-    X(Q2_K, q2_k, PANEL_FACTORS, true)    \
-    X(Q3_K, q3_k, PANEL_FACTORS, false)   \
-    X(Q4_K, q4_k, PANEL_PLAIN, true)      \
-    X(Q5_K, q5_k, PANEL_PLAIN, true)      \
-    X(Q6_K, q6_k, PANEL_FACTORS, false)   \
-    X(IQ4_NL, iq4_nl, PANEL_PLAIN, false) \
-    X(IQ4_XS, iq4_xs, PANEL_PLAIN, false) \
-    X(MXFP4, mxfp4, PANEL_PLAIN, false)
-
-#define ARM_WIDE_TYPES(X) \
-    X(IQ2_XXS) X(IQ2_XS) X(IQ2_S) X(IQ3_XXS) X(IQ3_S) X(IQ1_S) X(IQ1_M) X(TQ1_0) X(TQ2_0)
+/* A level's functions, by X of ARM_TYPES. The kinds are constants where all is inlined. */
+#define ARM_MATMUL(matmul, NAME, name, ...)                                            \
+    static void matmul_##NAME(const spn_matmul_args *args, size_t begin, size_t end) { \
+        static const arm_type type = {load_##name, __VA_ARGS__};                       \
+        matmul(&type, args, begin, end);                                               \
+    }
+#define ARM_MATMUL_ROWS(...) ARM_MATMUL(matmul_rows, __VA_ARGS__)
+#define ARM_SET(NAME, ...) table->matmul[SPN_TYPE_##NAME] = matmul_##NAME;
 
 #endif

@@ -1,274 +1,278 @@
-/* qmat_avx2_grid.c - AVX2 products: the types with grids, and the ternary ones.
+/* qmat_avx2_grid.c - AVX2 products: the types with grids.
  * SPDX-License-Identifier: Apache-2.0
  *
  * An entry of a grid (iq_grids.c) is 8 numbers of 2 bits or 4 of 3. For IQ1 and IQ2 a byte shuffle
  * gives each element the byte that holds its bits, a mask leaves them, folding the high nibble on
- * the low one leaves 0, v or 4 v for a place v in 0..2, and a second shuffle turns that into the
- * number. For IQ3, shifts by 5, 10 and 15 bring the four places into a word's bytes. No PDEP: it
- * is slow on some processors of this level. With one token these types are bound by this decoding
- * (some 20 operations for 32 weights), with many they are as fast as others with signed bytes.
+ * the low one leaves 0, v or 4 v for a place v in 0..2: one of 0 1 2 4 8. For IQ3, two shifts bring
+ * the four places into a dword's bytes. Where the sign (IQ1: delta's) is minus, all bits of that
+ * are turned over, so that 16 values in a table have sign and offset in them: 16 (IQ3: 14)
+ * operations for 32 weights, besides fetching the entries. Indices, signs and scales are decoded
+ * for the whole super-block at once. No PDEP and no gathering: they are slow on some processors of
+ * this level. With one token these types are bound by fetching entries, with many they are as fast
+ * as others of their `run`.
  */
-#include <assert.h>
-
 #include "compute/qmat_avx2.h"
 
-/* Numbers of four entries of 2 bits; `values` at 0, 1 and 4, 2 and 8. */
-INLINE __m256i numbers_of_2(const uint16_t entry[4], const int8_t *values) {
-    const __m256i bytes = _mm256_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4,
-                                           4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7);
-    long long four = (long long)(entry[0] | (uint64_t)entry[1] << 16 | (uint64_t)entry[2] << 32 |
-                                 (uint64_t)entry[3] << 48);
-    __m256i x = _mm256_shuffle_epi8(_mm256_set1_epi64x(four), bytes);
-    x = _mm256_and_si256(x, _mm256_set1_epi32((int)0xc0300c03u));
-    x = _mm256_or_si256(x, _mm256_srli_epi16(x, 4));
-    return _mm256_shuffle_epi8(value_table(values), _mm256_and_si256(x, _mm256_set1_epi8(15)));
-}
+/* ---- a super-block's numbers ---- */
 
-/* Numbers of eight entries of 3 bits. */
-INLINE __m256i numbers_of_3(const uint16_t entry[8], const int8_t *values) {
-    __m256i e = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)entry));
-    __m256i x = _mm256_and_si256(e, _mm256_set1_epi32(7));
-    x = _mm256_or_si256(x, _mm256_and_si256(_mm256_slli_epi32(e, 5), _mm256_set1_epi32(7 << 8)));
-    x = _mm256_or_si256(x, _mm256_and_si256(_mm256_slli_epi32(e, 10), _mm256_set1_epi32(7 << 16)));
-    x = _mm256_or_si256(x, _mm256_and_si256(_mm256_slli_epi32(e, 15), _mm256_set1_epi32(7 << 24)));
-    return _mm256_shuffle_epi8(value_table(values), x);
-}
-
-INLINE __m256i negate_where(__m256i x, uint32_t signs) {
-    const __m256i bytes = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
-                                           2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+/* Masks of sub-block r's minus signs, from | signs of blocks 0 1 2 3 | of 4 5 6 7 |, a byte for 8
+ * elements. */
+INLINE __m256i minus_mask(__m256i signs, int r) {
     const __m256i bit = _mm256_set1_epi64x((long long)0x8040201008040201u);
-    __m256i m = _mm256_shuffle_epi8(_mm256_set1_epi32((int)signs), bytes);
-    m = _mm256_cmpeq_epi8(_mm256_and_si256(m, bit), bit);
-    return _mm256_sub_epi8(_mm256_xor_si256(x, m), m);
+    const long long first = 2 * r * 0x0101010101010101LL, second = first + 0x0101010101010101LL;
+    __m256i m = _mm256_shuffle_epi8(signs, _mm256_setr_epi64x(first, second, first, second));
+    return _mm256_cmpeq_epi8(_mm256_and_si256(m, bit), bit);
 }
 
-/* Four sign tables of 7 bits, whose eighth is their parity. */
-INLINE uint32_t signs_of_28(uint32_t b) {
-    uint32_t x = (b & 0x7f) | (b << 1 & 0x7f00) | (b << 2 & 0x7f0000) | (b << 3 & 0x7f000000);
-    uint32_t parity = x ^ x >> 4;
-    parity ^= parity >> 2;
-    parity ^= parity >> 1;
-    return x | (parity & 0x01010101u) << 7;
+/* The weight of place x, in 0..15, or of 15 - x. */
+INLINE __m256i signed_values(const int8_t *values, __m256i x, __m256i minus) {
+    return _mm256_shuffle_epi8(value_table(values), low_bits(_mm256_xor_si256(x, minus), 15));
 }
 
-static const int8_t iq2_values[16] = {8, 25, 43, 0, 25, 0, 0, 0, 43};
-static const int8_t iq1_values[16] = {-8, 0, 8, 0, 0, 0, 0, 0, 8};
-static const int8_t iq3_xxs_values[16] = {4, 12, 20, 28, 36, 44, 52, 62};
-static const int8_t iq3_s_values[16] = {1, 3, 5, 7, 9, 11, 13, 15};
-
-/* ---- 32 weights of block b ---- */
-
-INLINE __m256i block_iq2_xxs(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 8 * b;
-    const uint16_t *grid = spn_iq2_xxs_grid;
-    uint16_t entry[4] = {grid[qs[0]], grid[qs[1]], grid[qs[2]], grid[qs[3]]};
-    return negate_where(numbers_of_2(entry, iq2_values), signs_of_28(spn_load_u32(qs + 4)));
+/* Eight entries, of two blocks. */
+INLINE __m128i fetch_eight(const uint16_t *grid, const uint16_t *at) {
+    return _mm_setr_epi16((short)grid[at[0]], (short)grid[at[1]], (short)grid[at[2]],
+                          (short)grid[at[3]], (short)grid[at[4]], (short)grid[at[5]],
+                          (short)grid[at[6]], (short)grid[at[7]]);
 }
 
-INLINE __m256i block_iq2_xs(const uint8_t *row, size_t b) {
-    uint16_t entry[4];
-    uint32_t signs = 0;
-    for (size_t l = 0; l < 4; l++) {
-        uint32_t q = spn_load_u16(row + 2 + 8 * b + 2 * l);
-        entry[l] = spn_iq2_xs_grid[q & 511];
-        signs |= q >> 9 << 7 * l;
+/* From 32 indices in order: entries of 2 bits, two for a sub-block. */
+INLINE void numbers_of_2(qmat_super *w, const uint16_t *grid, const uint16_t at[32], __m256i signs,
+                         const int8_t *values) {
+    const __m256i bytes =
+        _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3));
+    UNROLL for (int c = 0; c < 2; c++) {
+        __m256i entries =
+            _mm256_set_m128i(fetch_eight(grid, at + 16 + 8 * c), fetch_eight(grid, at + 8 * c));
+        UNROLL for (int i = 0; i < 4; i++) {
+            __m256i x = _mm256_shuffle_epi8(
+                entries, _mm256_add_epi8(bytes, _mm256_set1_epi8((char)(4 * i))));
+            x = _mm256_and_si256(x, _mm256_set1_epi32((int)0xc0300c03u));
+            x = _mm256_or_si256(x, _mm256_srli_epi16(x, 4));
+            w->q[4 * c + i] = signed_values(values, x, minus_mask(signs, 4 * c + i));
+        }
     }
-    return negate_where(numbers_of_2(entry, iq2_values), signs_of_28(signs));
 }
 
-INLINE __m256i block_iq2_s(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 4 * b;
-    uint32_t high = row[66 + b];
-    uint16_t entry[4];
-    for (size_t l = 0; l < 4; l++) entry[l] = spn_iq2_s_grid[qs[l] | (high >> 2 * l & 3) << 8];
-    return negate_where(numbers_of_2(entry, iq2_values), spn_load_u32(row + 34 + 4 * b));
-}
-
-INLINE __m256i block_iq3_xxs(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 8 * b;
-    uint16_t entry[8];
-    for (size_t i = 0; i < 8; i++) entry[i] = spn_iq3_xxs_grid[qs[i]];
-    return negate_where(numbers_of_3(entry, iq3_xxs_values),
-                        signs_of_28(spn_load_u32(row + 66 + 4 * b)));
-}
-
-INLINE __m256i block_iq3_s(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 8 * b;
-    uint32_t high = row[66 + b];
-    uint16_t entry[8];
-    for (size_t i = 0; i < 8; i++) entry[i] = spn_iq3_s_grid[qs[i] | (high >> i & 1) << 8];
-    return negate_where(numbers_of_3(entry, iq3_s_values), spn_load_u32(row + 74 + 4 * b));
-}
-
-INLINE __m256i block_iq1_s(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 2 + 4 * b;
-    uint32_t qh = spn_load_u16(row + 34 + 2 * b);
-    uint16_t entry[4];
-    for (size_t l = 0; l < 4; l++) entry[l] = spn_iq1_s_grid[qs[l] | (qh >> 3 * l & 7) << 8];
-    return _mm256_add_epi8(numbers_of_2(entry, iq1_values),
-                           _mm256_set1_epi8((char)(qh & 0x8000 ? -1 : 1)));
-}
-
-INLINE __m256i block_iq1_m(const uint8_t *row, size_t b) {
-    const uint8_t *qs = row + 4 * b;
-    uint32_t qh = spn_load_u16(row + 32 + 2 * b), signs = 0; /* a nibble a group */
-    uint16_t entry[4];
-    for (size_t l = 0; l < 4; l++) {
-        uint32_t high = qh >> 4 * l & 15;
-        entry[l] = spn_iq1_s_grid[qs[l] | (high & 7) << 8];
-        signs |= (high >> 3) * 255u << 8 * l;
+/* From 64 indices in order: entries of 3 bits, four for a sub-block. */
+INLINE void numbers_of_3(qmat_super *w, const uint16_t *grid, const uint16_t at[64], __m256i signs,
+                         const int8_t *values) {
+    UNROLL for (int c = 0; c < 4; c++) {
+        __m128i low = fetch_eight(grid, at + 8 * c), high = fetch_eight(grid, at + 32 + 8 * c);
+        UNROLL for (int e = 0; e < 2; e++) {
+            __m128i four = e ? _mm_unpackhi_epi64(low, high) : _mm_unpacklo_epi64(low, high);
+            __m256i x = _mm256_cvtepu16_epi32(four);
+            x = _mm256_or_si256(x, _mm256_slli_epi32(x, 10));
+            x = _mm256_and_si256(x, _mm256_set1_epi32(0x003f003f));
+            x = _mm256_or_si256(x, _mm256_slli_epi32(x, 5));
+            x = low_bits(x, 7);
+            w->q[2 * c + e] = signed_values(values, x, minus_mask(signs, 2 * c + e));
+        }
     }
-    return _mm256_add_epi8(numbers_of_2(entry, iq1_values),
-                           negate_where(_mm256_set1_epi8(1), signs));
 }
 
-/* The bytes of TQ1_0 that block b's numbers stand in, and their powers of 3: two of 16 each. */
-static const uint8_t tq1_0_at[8][2] = {{0, 16}, {0, 16},  {0, 16},  {0, 16},
-                                       {0, 16}, {32, 32}, {32, 32}, {32, 48}};
-static const uint8_t tq1_0_power[8][2] = {{1, 1},   {3, 3}, {9, 9},  {27, 27},
-                                          {81, 81}, {1, 3}, {9, 27}, {81, 0}};
-
-/* 16 numbers, as words: the whole part of 3 (byte * power mod 256) / 256. */
-INLINE __m256i ternary_16(__m128i bytes, __m256i power) {
-    __m256i x = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(bytes), power);
-    x = _mm256_and_si256(x, _mm256_set1_epi16(255));
-    return _mm256_srli_epi16(_mm256_mullo_epi16(x, _mm256_set1_epi16(3)), 8);
-}
-
-/* 0, 1, 2 as they are stored; the offset is 1. */
-INLINE __m256i block_tq1_0(const uint8_t *row, size_t b) {
-    assert(b < 8);
-    /* The last block's second half has powers 1, 3, 9, 27 in turn, four bytes each. */
-    const __m256i last = _mm256_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
-    __m128i lo = _mm_loadu_si128((const void *)(row + tq1_0_at[b][0]));
-    __m128i hi = b < 7 ? _mm_loadu_si128((const void *)(row + tq1_0_at[b][1]))
-                       : _mm_set1_epi32((int)spn_load_u32(row + 48));
-    __m256i second = b < 7 ? _mm256_set1_epi16(tq1_0_power[b][1]) : last;
-    __m256i x = _mm256_packus_epi16(ternary_16(lo, _mm256_set1_epi16(tq1_0_power[b][0])),
-                                    ternary_16(hi, second));
-    return _mm256_permute4x64_epi64(x, 0xd8);
-}
-
-INLINE __m256i block_tq2_0(const uint8_t *row, size_t b) {
-    __m256i x = _mm256_loadu_si256((const void *)(row + 32 * (b / 4)));
-    x = _mm256_srl_epi16(x, _mm_cvtsi32_si128((int)(2 * (b % 4))));
-    return _mm256_and_si256(x, _mm256_set1_epi8(3));
-}
-
-/* ---- scales: 2 ls + 1 of block b, or of its two sub-blocks ---- */
-
-INLINE int odd_of(uint32_t ls) { return (int)(2 * ls + 1); }
-
-INLINE int scale_iq2_xxs(const uint8_t *row, size_t b) {
-    return odd_of(spn_load_u32(row + 6 + 8 * b) >> 28);
-}
-INLINE int scale_iq3_xxs(const uint8_t *row, size_t b) {
-    return odd_of(spn_load_u32(row + 66 + 4 * b) >> 28);
-}
-INLINE int scale_iq3_s(const uint8_t *row, size_t b) {
-    return odd_of((uint32_t)row[106 + b / 2] >> 4 * (b % 2) & 15);
-}
-INLINE int scale_iq1_s(const uint8_t *row, size_t b) {
-    return odd_of((uint32_t)spn_load_u16(row + 34 + 2 * b) >> 12 & 7);
-}
-INLINE int scale_one(const uint8_t *row, size_t b) {
-    (void)row;
-    (void)b;
-    return 1;
-}
-
-INLINE int sub_scale_iq2_xs(const uint8_t *row, size_t b, int h) {
-    return odd_of((uint32_t)row[66 + b] >> 4 * h & 15);
-}
-INLINE int sub_scale_iq2_s(const uint8_t *row, size_t b, int h) {
-    return odd_of((uint32_t)row[74 + b] >> 4 * h & 15);
-}
-INLINE int sub_scale_iq1_m(const uint8_t *row, size_t b, int h) {
-    return odd_of((uint32_t)spn_load_u16(row + 48 + 2 * (b / 2)) >> (6 * (b % 2) + 3 * (size_t)h) &
-                  7);
-}
-
-INLINE uint16_t d_iq1_m(const uint8_t *row) {
-    const uint8_t *s = row + 48;
-    return (uint16_t)(s[1] >> 4 | (s[3] & 0xf0) | (s[5] & 0xf0) << 4 | (s[7] & 0xf0) << 8);
-}
-
-/* ---- pairs ---- */
-
-/* The four rows' half-precision numbers, times `factor`, for both chains. */
-INLINE __m256 row_scales(uint16_t d0, uint16_t d1, uint16_t d2, uint16_t d3, float factor) {
-    __m128 d = _mm_cvtph_ps(_mm_setr_epi16((short)d0, (short)d1, (short)d2, (short)d3, 0, 0, 0, 0));
-    return _mm256_mul_ps(_mm256_set_m128(d, d), _mm256_set1_ps(factor));
-}
-
-INLINE void put_pair(qmat_pair *w, int i, __m256i first, __m256i second) {
-    w->a[i] = _mm256_permute2x128_si256(first, second, 0x20);
-    w->b[i] = _mm256_permute2x128_si256(first, second, 0x31);
-}
-
-#define DECODE(name, bytes)                                      \
-    INLINE __m256i decode_##name(const uint8_t *row, size_t b) { \
-        return block_##name(row + b / 8 * (bytes), b % 8);       \
+/* Plus the offset that makes them unsigned: the second half of a table, backwards, is the first's
+ * negation (IQ1: with the other delta). Places 3, 5, 6 are no entry's. */
+#define PLACES_OF_2(a, b, c, A, B, C) \
+    { (a), (b), (c), 0, (b), 0, 0, (C), (c), 0, 0, (B), 0, (C), (B), (A) }
+#define PLACES_OF_3(a, b, c, d, e, f, g, h, z)                                                     \
+    {                                                                                              \
+        (z) + (a), (z) + (b), (z) + (c), (z) + (d), (z) + (e), (z) + (f), (z) + (g), (z) + (h),    \
+            (z) - (h), (z) - (g), (z) - (f), (z) - (e), (z) - (d), (z) - (c), (z) - (b), (z) - (a) \
     }
+#define IQ2_OFFSET 43
+#define IQ1_OFFSET 9
+#define IQ3_XXS_OFFSET 62
+#define IQ3_S_OFFSET 15
+static const int8_t iq2_values[16] = PLACES_OF_2(IQ2_OFFSET + 8, IQ2_OFFSET + 25, IQ2_OFFSET + 43,
+                                                 IQ2_OFFSET - 8, IQ2_OFFSET - 25, IQ2_OFFSET - 43);
+static const int8_t iq1_values[16] = PLACES_OF_2(IQ1_OFFSET - 7, IQ1_OFFSET + 1, IQ1_OFFSET + 9,
+                                                 IQ1_OFFSET - 9, IQ1_OFFSET - 1, IQ1_OFFSET + 7);
+static const int8_t iq3_xxs_values[16] = PLACES_OF_3(4, 12, 20, 28, 36, 44, 52, 62, IQ3_XXS_OFFSET);
+static const int8_t iq3_s_values[16] = PLACES_OF_3(1, 3, 5, 7, 9, 11, 13, 15, IQ3_S_OFFSET);
 
-/* Types with a scale a block. */
-#define LOAD_PLAIN(name, d_at, scale, factor)                                                     \
-    INLINE void load_##name(qmat_pair *w, const uint8_t *const p[4], int j) {                     \
-        const size_t b = 2 * (size_t)j, c = b + 1;                                                \
-        for (int i = 0; i < 4; i++) put_pair(w, i, block_##name(p[i], b), block_##name(p[i], c)); \
-        __m256 d = row_scales(spn_load_u16(p[0] + (d_at)), spn_load_u16(p[1] + (d_at)),           \
-                              spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), factor);  \
-        __m256i s =                                                                               \
-            _mm256_setr_epi32(scale(p[0], b), scale(p[1], b), scale(p[2], b), scale(p[3], b),     \
-                              scale(p[0], c), scale(p[1], c), scale(p[2], c), scale(p[3], c));    \
-        w->d = _mm256_mul_ps(d, _mm256_cvtepi32_ps(s));                                           \
-    }
+/* ---- indices ---- */
 
-INLINE __m256i two_scales(int first, int second) {
-    return _mm256_setr_m128i(_mm_set1_epi16((short)first), _mm_set1_epi16((short)second));
+INLINE __m256i widen(const uint8_t *p) {
+    return _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)p));
 }
 
-/* Types with a scale for each 16. */
-#define LOAD_SUB(name, d_of)                                                                   \
-    INLINE void load_##name(qmat_pair *w, const uint8_t *const p[4], int j) {                  \
-        const size_t b = 2 * (size_t)j, c = b + 1;                                             \
-        for (int i = 0; i < 4; i++) {                                                          \
-            put_pair(w, i, block_##name(p[i], b), block_##name(p[i], c));                      \
-            w->sa[i] = two_scales(sub_scale_##name(p[i], b, 0), sub_scale_##name(p[i], c, 0)); \
-            w->sb[i] = two_scales(sub_scale_##name(p[i], b, 1), sub_scale_##name(p[i], c, 1)); \
-        }                                                                                      \
-        w->d = row_scales(d_of(p[0]), d_of(p[1]), d_of(p[2]), d_of(p[3]), 0.125f);             \
-        w->pairs = _mm256_setzero_si256();                                                     \
-    }
+INLINE void put_indices(uint16_t *at, __m256i x) { _mm256_storeu_si256((void *)at, x); }
 
-LOAD_PLAIN(iq2_xxs, 0, scale_iq2_xxs, 0.125f)
-LOAD_PLAIN(iq3_xxs, 0, scale_iq3_xxs, 0.25f)
-LOAD_PLAIN(iq3_s, 0, scale_iq3_s, 1.0f)
-LOAD_PLAIN(iq1_s, 0, scale_iq1_s, 0.125f)
-LOAD_PLAIN(tq1_0, 52, scale_one, 1.0f)
-LOAD_PLAIN(tq2_0, 64, scale_one, 1.0f)
-LOAD_SUB(iq2_xs, spn_load_u16)
-LOAD_SUB(iq2_s, spn_load_u16)
-LOAD_SUB(iq1_m, d_iq1_m)
-DECODE(iq2_xxs, 66)
-DECODE(iq3_xxs, 98)
-DECODE(iq3_s, 110)
-DECODE(iq1_s, 50)
-DECODE(tq1_0, 54)
-DECODE(tq2_0, 66)
-DECODE(iq2_xs, 74)
-DECODE(iq2_s, 82)
-DECODE(iq1_m, 56)
-QMAT_TYPE(iq2_xxs, 0, 1, QMAT_SIGNED, .unit_bytes = 66)
-QMAT_TYPE(iq3_xxs, 0, 1, QMAT_SIGNED, .unit_bytes = 98)
-QMAT_TYPE(iq3_s, 0, 1, QMAT_SIGNED, .unit_bytes = 110)
-QMAT_TYPE(iq1_s, 0, 1, QMAT_SIGNED, .unit_bytes = 50)
-QMAT_TYPE(tq1_0, 1, 8, QMAT_PLAIN, .unit_bytes = 54)
-QMAT_TYPE(tq2_0, 1, 8, QMAT_PLAIN, .unit_bytes = 66)
-QMAT_TYPE(iq2_xs, 0, 1, QMAT_SUB_SIGNED, .unit_bytes = 74)
-QMAT_TYPE(iq2_s, 0, 1, QMAT_SUB_SIGNED, .unit_bytes = 82)
-QMAT_TYPE(iq1_m, 0, 1, QMAT_SUB_SIGNED, .unit_bytes = 56)
+/* n indices of 8 bits and, above them, `high` words in which each has its own place: multiplying
+ * brings the bits up to `mask` (and one too far, where `down` is 1). */
+INLINE void put_wide(uint16_t *at, const uint8_t *low, __m256i high, __m256i factor, int down,
+                     int mask) {
+    high = _mm256_srli_epi16(_mm256_mullo_epi16(high, factor), down);
+    high = _mm256_and_si256(high, _mm256_set1_epi16((short)mask));
+    put_indices(at, _mm256_or_si256(widen(low), high));
+}
+
+/* Words of 16 elements: byte `b` of p four times, then the next, ... */
+INLINE __m256i four_times_each(const uint8_t *p) {
+    const __m256i at =
+        _mm256_setr_epi64x((long long)0xff00ff00ff00ff00u, (long long)0xff01ff01ff01ff01u,
+                           (long long)0xff02ff02ff02ff02u, (long long)0xff03ff03ff03ff03u);
+    return _mm256_shuffle_epi8(_mm256_set1_epi32((int)spn_load_u32(p)), at);
+}
+
+/* ---- signs ---- */
+
+/* Bytes of 7 signs: the eighth is their parity. */
+INLINE __m256i with_parity(__m256i x) {
+    static const int8_t odd[16] = {0,    -128, -128, 0,    -128, 0,    0,    -128,
+                                   -128, 0,    0,    -128, 0,    -128, -128, 0};
+    __m256i folded = low_bits(_mm256_xor_si256(x, _mm256_srli_epi16(x, 4)), 15);
+    return _mm256_or_si256(x, _mm256_shuffle_epi8(value_table(odd), folded));
+}
+
+/* Dwords with four times 7 signs and a scale of 4 bits above them. */
+INLINE void take_aux(qmat_super *w, __m256i *signs, __m256i aux) {
+    __m256i x =
+        _mm256_or_si256(_mm256_and_si256(aux, _mm256_set1_epi32(0x3fff)),
+                        _mm256_and_si256(_mm256_slli_epi32(aux, 2), _mm256_set1_epi32(0x3fff0000)));
+    x = _mm256_or_si256(_mm256_and_si256(x, _mm256_set1_epi32(0x007f007f)),
+                        _mm256_and_si256(_mm256_slli_epi32(x, 1), _mm256_set1_epi32(0x7f007f00)));
+    *signs = with_parity(x);
+    w->scales = twice_each(_mm256_or_si256(_mm256_srli_epi32(aux, 27), _mm256_set1_epi32(1)));
+}
+
+/* ---- scales: 2 ls + 1 ---- */
+
+INLINE __m256i odd_of(__m256i ls) {
+    return _mm256_add_epi16(_mm256_add_epi16(ls, ls), _mm256_set1_epi16(1));
+}
+
+/* Of 16 nibbles, the low one of a byte first. */
+INLINE __m256i nibble_scales(const uint8_t *p) {
+    __m128i x = _mm_loadl_epi64((const void *)p);
+    x = _mm_unpacklo_epi8(x, _mm_srli_epi16(x, 4));
+    return odd_of(_mm256_cvtepu8_epi16(_mm_and_si128(x, _mm_set1_epi8(15))));
+}
+
+/* ---- IQ2 ---- */
+
+INLINE void load_iq2_xxs(qmat_super *w, const uint8_t *p) {
+    __m256 low = _mm256_loadu_ps((const void *)(p + 2)),
+           high = _mm256_loadu_ps((const void *)(p + 34));
+    __m256i qs = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0x88));
+    __m256i aux = _mm256_castps_si256(_mm256_shuffle_ps(low, high, 0xdd)), signs;
+    uint16_t at[32];
+    qs = _mm256_permute4x64_epi64(qs, 0xd8);
+    put_indices(at, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(qs)));
+    put_indices(at + 16, _mm256_cvtepu8_epi16(_mm256_extracti128_si256(qs, 1)));
+    take_aux(w, &signs, _mm256_permute4x64_epi64(aux, 0xd8));
+    numbers_of_2(w, spn_iq2_xxs_grid, at, signs, iq2_values);
+    w->d = spn_load_u16(p);
+}
+
+INLINE void load_iq2_xs(qmat_super *w, const uint8_t *p) {
+    __m256i low = _mm256_loadu_si256((const void *)(p + 2));
+    __m256i high = _mm256_loadu_si256((const void *)(p + 34)), index = _mm256_set1_epi16(511);
+    uint16_t at[32];
+    put_indices(at, _mm256_and_si256(low, index));
+    put_indices(at + 16, _mm256_and_si256(high, index));
+    __m256i signs = _mm256_packus_epi16(_mm256_srli_epi16(low, 9), _mm256_srli_epi16(high, 9));
+    signs = with_parity(_mm256_permute4x64_epi64(signs, 0xd8));
+    numbers_of_2(w, spn_iq2_xs_grid, at, signs, iq2_values);
+    w->scales = nibble_scales(p + 66);
+    w->d = spn_load_u16(p);
+}
+
+INLINE void load_iq2_s(qmat_super *w, const uint8_t *p) {
+    const __m256i factor = _mm256_set1_epi64x(4LL << 48 | 16LL << 32 | 64LL << 16 | 256);
+    uint16_t at[32];
+    put_wide(at, p + 2, four_times_each(p + 66), factor, 0, 0x300);
+    put_wide(at + 16, p + 18, four_times_each(p + 70), factor, 0, 0x300);
+    numbers_of_2(w, spn_iq2_s_grid, at, _mm256_loadu_si256((const void *)(p + 34)), iq2_values);
+    w->scales = nibble_scales(p + 74);
+    w->d = spn_load_u16(p);
+}
+
+/* ---- IQ3 ---- */
+
+INLINE void load_iq3_xxs(qmat_super *w, const uint8_t *p) {
+    uint16_t at[64];
+    __m256i signs;
+    UNROLL for (int i = 0; i < 4; i++) put_indices(at + 16 * i, widen(p + 2 + 16 * i));
+    take_aux(w, &signs, _mm256_loadu_si256((const void *)(p + 66)));
+    numbers_of_3(w, spn_iq3_xxs_grid, at, signs, iq3_xxs_values);
+    w->d = spn_load_u16(p);
+}
+
+INLINE void load_iq3_s(qmat_super *w, const uint8_t *p) {
+    const __m256i factor =
+        _mm256_setr_epi16(256, 128, 64, 32, 16, 8, 4, 2, 256, 128, 64, 32, 16, 8, 4, 2);
+    uint16_t at[64];
+    UNROLL for (int i = 0; i < 4; i++) {
+        __m256i high =
+            _mm256_set_m128i(_mm_set1_epi16(p[66 + 2 * i + 1]), _mm_set1_epi16(p[66 + 2 * i]));
+        put_wide(at + 16 * i, p + 2 + 16 * i, high, factor, 0, 0x100);
+    }
+    numbers_of_3(w, spn_iq3_s_grid, at, _mm256_loadu_si256((const void *)(p + 74)), iq3_s_values);
+    __m256i ls = _mm256_srlv_epi32(_mm256_set1_epi32((int)spn_load_u32(p + 106)),
+                                   _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+    w->scales = odd_of(twice_each(_mm256_and_si256(ls, _mm256_set1_epi32(15))));
+    w->d = spn_load_u16(p);
+}
+
+/* ---- IQ1: delta is the sign ---- */
+
+INLINE void load_iq1_s(qmat_super *w, const uint8_t *p) {
+    const __m256i factor = _mm256_set1_epi64x(1LL << 48 | 8LL << 32 | 64LL << 16 | 512);
+    const __m256i first = _mm256_setr_epi64x(0x0100010001000100, 0x0302030203020302,
+                                             0x0504050405040504, 0x0706070607060706);
+    __m128i qh = _mm_loadu_si128((const void *)(p + 34));
+    __m256i both = _mm256_broadcastsi128_si256(qh);
+    uint16_t at[32];
+    put_wide(at, p + 2, _mm256_shuffle_epi8(both, first), factor, 1, 0x700);
+    put_wide(at + 16, p + 18,
+             _mm256_shuffle_epi8(both, _mm256_add_epi8(first, _mm256_set1_epi8(8))), factor, 1,
+             0x700);
+    numbers_of_2(w, spn_iq1_s_grid, at, _mm256_srai_epi32(_mm256_cvtepi16_epi32(qh), 31),
+                 iq1_values);
+    __m256i ls = _mm256_srli_epi32(_mm256_cvtepu16_epi32(qh), 12);
+    w->scales = odd_of(twice_each(_mm256_and_si256(ls, _mm256_set1_epi32(7))));
+    w->d = spn_load_u16(p);
+}
+
+/* A nibble of qh a group of 8 elements; d is the scales' top nibbles. */
+INLINE void load_iq1_m(qmat_super *w, const uint8_t *p) {
+    __m128i qh = _mm_loadu_si128((const void *)(p + 32)), up = _mm_srli_epi16(qh, 4);
+    __m256i nibbles =
+        low_bits(_mm256_set_m128i(_mm_unpackhi_epi8(qh, up), _mm_unpacklo_epi8(qh, up)), 15);
+    const __m256i factor = _mm256_set1_epi16(256);
+    uint16_t at[32];
+    put_wide(at, p, _mm256_cvtepu8_epi16(_mm256_castsi256_si128(nibbles)), factor, 0, 0x700);
+    put_wide(at + 16, p + 16, _mm256_cvtepu8_epi16(_mm256_extracti128_si256(nibbles, 1)), factor, 0,
+             0x700);
+    numbers_of_2(w, spn_iq1_s_grid, at, _mm256_cmpgt_epi8(nibbles, _mm256_set1_epi8(7)),
+                 iq1_values);
+    /* Three bits of each word in turn come to its top. */
+    const __m256i word = _mm256_setr_epi64x(0x0100010001000100, 0x0302030203020302,
+                                            0x0504050405040504, 0x0706070607060706);
+    __m256i s = _mm256_broadcastsi128_si256(_mm_loadl_epi64((const void *)(p + 48)));
+    s = _mm256_mullo_epi16(_mm256_shuffle_epi8(s, word),
+                           _mm256_set1_epi64x(16LL << 48 | 128LL << 32 | 1024LL << 16 | 8192));
+    w->scales = odd_of(_mm256_srli_epi16(s, 13));
+    const uint8_t *d = p + 48;
+    w->d = (uint16_t)(d[1] >> 4 | (d[3] & 0xf0) | (d[5] & 0xf0) << 4 | (d[7] & 0xf0) << 8);
+}
+
+QMAT_SUPERS(iq2_xxs, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 66, .run = 2, .offset = IQ2_OFFSET,
+            .factor = 0.125f)
+QMAT_SUPERS(iq2_xs, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 74, .run = 2, .offset = IQ2_OFFSET,
+            .factor = 0.125f)
+QMAT_SUPERS(iq2_s, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 82, .run = 2, .offset = IQ2_OFFSET,
+            .factor = 0.125f)
+QMAT_SUPERS(iq3_xxs, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 98, .run = 2,
+            .offset = IQ3_XXS_OFFSET, .factor = 0.25f)
+QMAT_SUPERS(iq3_s, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 110, .run = 8, .offset = IQ3_S_OFFSET,
+            .wide_scales = true)
+QMAT_SUPERS(iq1_s, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 50, .run = 8, .offset = IQ1_OFFSET,
+            .wide_scales = true, .factor = 0.125f)
+QMAT_SUPERS(iq1_m, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 56, .run = 4, .offset = IQ1_OFFSET,
+            .factor = 0.125f)
 
 void spn_qmat_init_avx2_grid(spn_kernels *table) {
     table->matmul[SPN_TYPE_IQ2_XXS] = matmul_iq2_xxs;
@@ -278,6 +282,4 @@ void spn_qmat_init_avx2_grid(spn_kernels *table) {
     table->matmul[SPN_TYPE_IQ3_S] = matmul_iq3_s;
     table->matmul[SPN_TYPE_IQ1_S] = matmul_iq1_s;
     table->matmul[SPN_TYPE_IQ1_M] = matmul_iq1_m;
-    table->matmul[SPN_TYPE_TQ1_0] = matmul_tq1_0;
-    table->matmul[SPN_TYPE_TQ2_0] = matmul_tq2_0;
 }

@@ -1,85 +1,56 @@
-/* qmat_avx2_k.c - AVX2 products: the K types, super-blocks of 256.
+/* qmat_avx2_k.c - AVX2 products: super-blocks of 256 with plain bits: the K types, IQ4_XS, TQ.
  * SPDX-License-Identifier: Apache-2.0
  *
- * A super-block is four pairs of blocks of 32; pair j has blocks 2 j and 2 j + 1, of half j / 2.
+ * Sub-blocks r = 2 j + e of a super-block's two groups stand side by side (qmat_avx2.h): j is the
+ * group's block of 32, e the half of it.
  */
 #include "compute/qmat_avx2.h"
 
 /* ---- common ---- */
 
-INLINE int32_t dword_at(const uint8_t *p) {
-    int32_t x;
-    memcpy(&x, p, 4);
-    return x;
+/* Bits from `from` on come to be bits from `to` on. */
+INLINE __m256i move_bits(__m256i x, int from, int to) {
+    return from > to ? _mm256_srli_epi16(x, from - to) : _mm256_slli_epi16(x, to - from);
 }
 
-/* Two f16 numbers beside each other at byte `at` of four rows, each as [any chain][row]. */
-INLINE void load_d_pair(const uint8_t *const p[4], size_t at, __m256 *first, __m256 *second) {
-    __m128i words = _mm_setr_epi32(dword_at(p[0] + at), dword_at(p[1] + at), dword_at(p[2] + at),
-                                   dword_at(p[3] + at));
-    __m128i low = _mm_and_si128(words, _mm_set1_epi32(0xffff));
-    __m256 f = _mm256_cvtph_ps(_mm_packus_epi32(low, _mm_srli_epi32(words, 16)));
-    *first = _mm256_permute2f128_ps(f, f, 0x00);
-    *second = _mm256_permute2f128_ps(f, f, 0x11);
+/* The 16 bytes at p for both groups, for the second one from bit 4 on. */
+INLINE __m256i load_nibbles(const uint8_t *p) {
+    return _mm256_srlv_epi32(load_twice(p), _mm256_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4));
 }
 
-/* The f16 number in the high half of the dword at byte `at`. */
-INLINE __m256 load_high_d(const uint8_t *const p[4], size_t at) {
-    __m256 first, second;
-    load_d_pair(p, at, &first, &second);
-    return second;
+/* q[r]: two bits of bytes that four blocks share; 32 bytes a group. */
+INLINE void load_twos(qmat_super *w, const uint8_t *qs) {
+    UNROLL for (int e = 0; e < 2; e++) {
+        __m256i raw = load_two(qs + 16 * e, qs + 32 + 16 * e);
+        UNROLL for (int j = 0; j < 4; j++) {
+            w->q[2 * j + e] = low_bits(move_bits(raw, 2 * j, 0), 3);
+        }
+    }
 }
 
-INLINE __m256 negate(__m256 x) { return _mm256_xor_ps(x, _mm256_set1_ps(-0.0f)); }
-
-/* One count for the first block's lane, one for the second's. */
-INLINE __m256i two_counts(int low, int high) {
-    return _mm256_setr_epi32(low, low, low, low, high, high, high, high);
+/* q[r]: nibbles; the low ones of 32 bytes are a block, the high ones the next. */
+INLINE void load_fours(qmat_super *w, const uint8_t *qs) {
+    UNROLL for (int i = 0; i < 4; i++) {
+        __m256i raw = load_two(qs + 16 * i, qs + 64 + 16 * i);
+        w->q[i / 2 * 4 + i % 2] = low_bits(raw, 15);
+        w->q[i / 2 * 4 + i % 2 + 2] = low_bits(_mm256_srli_epi16(raw, 4), 15);
+    }
 }
 
-INLINE __m256i low_bits(__m256i x, int mask) {
-    return _mm256_and_si256(x, _mm256_set1_epi8((char)mask));
+/* q[r] |= 1 << to where bit j (second group: 4 + j) of 32 bytes is set. */
+INLINE void add_bits(qmat_super *w, const uint8_t *bits, int to) {
+    UNROLL for (int e = 0; e < 2; e++) {
+        __m256i raw = load_nibbles(bits + 16 * e);
+        UNROLL for (int j = 0; j < 4; j++) {
+            w->q[2 * j + e] =
+                _mm256_or_si256(w->q[2 * j + e], low_bits(move_bits(raw, j, to), 1 << to));
+        }
+    }
 }
 
-/* `value` in each byte of which the lane's bit of x is set. */
-INLINE __m256i if_bits(__m256i x, int low_bit, int high_bit, int value) {
-    const __m256i bit = _mm256_setr_epi64x((1LL << low_bit) * 0x0101010101010101,
-                                           (1LL << low_bit) * 0x0101010101010101,
-                                           (long long)((1ull << high_bit) * 0x0101010101010101ull),
-                                           (long long)((1ull << high_bit) * 0x0101010101010101ull));
-    return low_bits(_mm256_cmpeq_epi8(_mm256_and_si256(x, bit), bit), value);
-}
+/* ---- Q4_K, Q5_K ---- */
 
-/* `value` in each byte of which bit `n` of x is set. */
-INLINE __m256i if_bit(__m256i x, int n, int value) {
-    const __m256i bit = _mm256_set1_epi8((char)(1 << n));
-    return low_bits(_mm256_cmpeq_epi8(_mm256_and_si256(x, bit), bit), value);
-}
-
-INLINE __m256i shift_right(__m256i x, size_t n) {
-    return _mm256_srl_epi16(x, _mm_cvtsi64_si128((long long)n));
-}
-
-/* sa and sb of row i from the four int16 scales of a pair's sub-blocks in `scales`. */
-INLINE void spread_scales(qmat_pair *w, int i, __m128i scales) {
-    const __m256i at_a = _mm256_setr_epi32(0x01000100, 0x01000100, 0x01000100, 0x01000100,
-                                           0x05040504, 0x05040504, 0x05040504, 0x05040504);
-    const __m256i at_b = _mm256_add_epi8(at_a, _mm256_set1_epi8(2));
-    __m256i both = _mm256_broadcastsi128_si256(scales);
-    w->sa[i] = _mm256_shuffle_epi8(both, at_a);
-    w->sb[i] = _mm256_shuffle_epi8(both, at_b);
-}
-
-/* The first two dwords of four rows' registers as [chain][row]. */
-INLINE __m256i gather_pairs(const __m128i x[4]) {
-    __m128i u = _mm_unpacklo_epi32(x[0], x[1]), v = _mm_unpacklo_epi32(x[2], x[3]);
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(u, v)),
-                                   _mm_unpackhi_epi64(u, v), 1);
-}
-
-/* ---- Q4_K, Q5_K: scales ---- */
-
-/* Per row's lane: | sc 0-3 | m 0-3 | sc 4-7 | m 4-7 | from | d dmin | scales 12 |. */
+/* In both lanes: | sc 0-3 | m 0-3 | sc 4-7 | m 4-7 | from | d dmin | scales 12 |. */
 INLINE __m256i decode_k4_scales(__m256i head) {
     const __m256i low_mask =
         _mm256_broadcastsi128_si256(_mm_setr_epi32(0x3f3f3f3f, 0x3f3f3f3f, 0x0f0f0f0f, 0x0f0f0f0f));
@@ -91,154 +62,138 @@ INLINE __m256i decode_k4_scales(__m256i head) {
     return _mm256_or_si256(_mm256_and_si256(low, low_mask), _mm256_and_si256(high, high_mask));
 }
 
-/* D and N of pair j; both products are exact. */
-INLINE void load_k4_scales(qmat_pair *w, const uint8_t *const p[4], int j) {
-    /* Rows 0 2 and 1 3, so that an unpack and a permutation order them. */
-    __m256i even = decode_k4_scales(load_two(p[0], p[2]));
-    __m256i odd = decode_k4_scales(load_two(p[1], p[3]));
-    const int c = j / 2 * 8 + j % 2 * 2; /* byte of the pair's first scale */
-    const __m256i at = _mm256_broadcastsi128_si256(
-        _mm_setr_epi32((int)0xffffff00 | c, (int)0xffffff00 | (c + 1), (int)0xffffff00 | (c + 4),
-                       (int)0xffffff00 | (c + 5)));
-    even = _mm256_shuffle_epi8(even, at); /* sc sc m m */
-    odd = _mm256_shuffle_epi8(odd, at);
-    __m256i sc = _mm256_permute4x64_epi64(_mm256_unpacklo_epi32(even, odd), 0xd8);
-    __m256i m = _mm256_permute4x64_epi64(_mm256_unpackhi_epi32(even, odd), 0xd8);
-    __m256 d, dmin;
-    load_d_pair(p, 0, &d, &dmin);
-    w->d = _mm256_mul_ps(d, _mm256_cvtepi32_ps(sc));
-    w->n = _mm256_mul_ps(negate(dmin), _mm256_cvtepi32_ps(m));
+INLINE void load_k4_scales(qmat_super *w, const uint8_t *p) {
+    const __m256i at = _mm256_setr_epi16(
+        (short)0xff00, (short)0xff00, (short)0xff01, (short)0xff01, (short)0xff02, (short)0xff02,
+        (short)0xff03, (short)0xff03, (short)0xff08, (short)0xff08, (short)0xff09, (short)0xff09,
+        (short)0xff0a, (short)0xff0a, (short)0xff0b, (short)0xff0b);
+    __m256i both = decode_k4_scales(load_twice(p));
+    w->scales = _mm256_shuffle_epi8(both, at);
+    w->minima = _mm256_shuffle_epi8(both, _mm256_add_epi8(at, _mm256_set1_epi16(4)));
+    w->d = spn_load_u16(p);
+    w->n = spn_load_u16(p + 2);
 }
 
-/* ---- Q4_K ---- */
+INLINE void load_q4_k(qmat_super *w, const uint8_t *p) {
+    load_fours(w, p + 16);
+    load_k4_scales(w, p);
+}
+QMAT_SUPERS(q4_k, .kind = QMAT_GROUP_MIN, .unit_bytes = 144, .run = 8, .wide_scales = true)
 
-INLINE void load_q4_k(qmat_pair *w, const uint8_t *const p[4], int j) {
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *qs = p[i] + 16 + 32 * j;
-        w->a[i] = low_bits(_mm256_srlv_epi32(load_twice(qs), two_counts(0, 4)), 15);
-        w->b[i] = low_bits(_mm256_srlv_epi32(load_twice(qs + 16), two_counts(0, 4)), 15);
+INLINE void load_q5_k(qmat_super *w, const uint8_t *p) {
+    load_fours(w, p + 48);
+    add_bits(w, p + 16, 4);
+    load_k4_scales(w, p);
+}
+QMAT_SUPERS(q5_k, .kind = QMAT_GROUP_MIN, .unit_bytes = 176, .run = 4, .wide_scales = true)
+
+/* ---- Q6_K: low nibbles of 64 bytes are blocks 0 and 1 of a group, high ones 2 and 3 ---- */
+
+INLINE void load_q6_k(qmat_super *w, const uint8_t *p) {
+    UNROLL for (int e = 0; e < 2; e++) {
+        __m256i high = load_two(p + 128 + 16 * e, p + 160 + 16 * e);
+        UNROLL for (int j = 0; j < 4; j++) {
+            const uint8_t *ql = p + 32 * (j % 2) + 16 * e;
+            __m256i low = move_bits(load_two(ql, ql + 64), j / 2 * 4, 0);
+            w->q[2 * j + e] =
+                _mm256_or_si256(low_bits(low, 15), low_bits(move_bits(high, 2 * j, 4), 0x30));
+        }
     }
-    load_k4_scales(w, p, j);
+    w->scales = _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(p + 192)));
+    w->d = spn_load_u16(p + 208);
 }
-INLINE __m256i decode_q4_k(const uint8_t *row, size_t b) {
-    __m256i raw = _mm256_loadu_si256((const void *)(row + b / 8 * 144 + 16 + b % 8 / 2 * 32));
-    return low_bits(shift_right(raw, b % 2 * 4), 15);
-}
-QMAT_TYPE(q4_k, 0, 8, QMAT_MIN, .unit_bytes = 144)
-
-/* ---- Q5_K ---- */
-
-INLINE void load_q5_k(qmat_pair *w, const uint8_t *const p[4], int j) {
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *qs = p[i] + 48 + 32 * j, *qh = p[i] + 16;
-        __m256i a = low_bits(_mm256_srlv_epi32(load_twice(qs), two_counts(0, 4)), 15);
-        __m256i b = low_bits(_mm256_srlv_epi32(load_twice(qs + 16), two_counts(0, 4)), 15);
-        w->a[i] = _mm256_or_si256(a, if_bits(load_twice(qh), 2 * j, 2 * j + 1, 16));
-        w->b[i] = _mm256_or_si256(b, if_bits(load_twice(qh + 16), 2 * j, 2 * j + 1, 16));
-    }
-    load_k4_scales(w, p, j);
-}
-INLINE __m256i decode_q5_k(const uint8_t *row, size_t b) {
-    const uint8_t *p = row + b / 8 * 176;
-    __m256i raw = _mm256_loadu_si256((const void *)(p + 48 + b % 8 / 2 * 32));
-    __m256i bits = _mm256_loadu_si256((const void *)(p + 16));
-    return _mm256_or_si256(low_bits(shift_right(raw, b % 2 * 4), 15),
-                           if_bit(bits, (int)(b % 8), 16));
-}
-QMAT_TYPE(q5_k, 0, 4, QMAT_MIN, .unit_bytes = 176)
-
-/* ---- Q6_K ---- */
-
-/* Bits 2 c, 2 c + 1 (in the second lane two further up) of each byte, as bits 4 and 5. */
-INLINE __m256i q6_k_high(__m256i qh, int c) {
-    qh = c == 0 ? _mm256_sllv_epi32(qh, two_counts(4, 2)) : _mm256_srlv_epi32(qh, two_counts(0, 2));
-    return low_bits(qh, 0x30);
-}
-
-INLINE void load_q6_k(qmat_pair *w, const uint8_t *const p[4], int j) {
-    const int half = j / 2, c = j % 2 * 2; /* the half's blocks c and c + 1 */
-    __m128i scales[4];
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *ql = p[i] + 64 * half, *qh = p[i] + 128 + 32 * half;
-        __m256i a = low_bits(_mm256_srli_epi16(load_two(ql, ql + 32), 2 * c), 15);
-        __m256i b = low_bits(_mm256_srli_epi16(load_two(ql + 16, ql + 48), 2 * c), 15);
-        w->a[i] = _mm256_or_si256(a, q6_k_high(load_twice(qh), c));
-        w->b[i] = _mm256_or_si256(b, q6_k_high(load_twice(qh + 16), c));
-        scales[i] = _mm_cvtepi8_epi16(_mm_cvtsi32_si128(dword_at(p[i] + 192 + 4 * j)));
-        spread_scales(w, i, scales[i]);
-    }
-    w->pairs = gather_pairs(scales);
-    w->d = load_high_d(p, 206);
-}
-INLINE __m256i decode_q6_k(const uint8_t *row, size_t b) {
-    const uint8_t *p = row + b / 8 * 210;
-    size_t half = b % 8 / 4, c = b % 4;
-    __m256i low = _mm256_loadu_si256((const void *)(p + 64 * half + 32 * (c % 2)));
-    __m256i high = _mm256_loadu_si256((const void *)(p + 128 + 32 * half));
-    low = low_bits(shift_right(low, c / 2 * 4), 15);
-    high = low_bits(shift_right(high, 2 * c), 3);
-    return _mm256_or_si256(low, _mm256_slli_epi16(high, 4));
-}
-QMAT_TYPE(q6_k, 32, 2, QMAT_SUB, .unit_bytes = 210, .offset_shift = 5)
+QMAT_SUPERS(q6_k, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 210, .run = 4, .offset = 32)
 
 /* ---- Q3_K ---- */
 
-/* The four scales, less their 32, of pair j's sub-blocks, as int16: low nibbles or high ones of
- * scales[4 (j % 2) ...], and bits 2 j and up of scales[8 ...]. */
-INLINE __m128i q3_k_scales(const uint8_t *p, int j) {
-    uint32_t low = (uint32_t)dword_at(p + 96 + j % 2 * 4) >> (j / 2 * 4) & 0x0f0f0f0f;
-    uint32_t high = (uint32_t)dword_at(p + 104) >> (2 * j) & 0x03030303;
-    __m128i sc = _mm_cvtsi32_si128((int)(low | high << 4));
-    return _mm_cvtepi8_epi16(_mm_sub_epi8(sc, _mm_set1_epi8(32)));
+/* The 16 scales from the 16 bytes that the block ends with: | .. | low nibbles 8, the first eight's
+ * lower | high two bits 4, a pair of bits for each four scales | d |. */
+INLINE __m256i q3_k_scales(__m128i end) {
+    const __m128i low_at = _mm_setr_epi8(2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5, 6, 7, 8, 9);
+    const __m128i high_at =
+        _mm_setr_epi8(10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13, 10, 11, 12, 13);
+    __m128i low = _mm_srlv_epi32(_mm_shuffle_epi8(end, low_at), _mm_setr_epi32(0, 0, 4, 4));
+    __m128i high = _mm_srlv_epi32(_mm_shuffle_epi8(end, high_at), _mm_setr_epi32(0, 2, 4, 6));
+    low = _mm_and_si128(low, _mm_set1_epi8(15));
+    high = _mm_slli_epi16(_mm_and_si128(high, _mm_set1_epi8(3)), 4);
+    return _mm256_cvtepi8_epi16(_mm_sub_epi8(_mm_or_si128(low, high), _mm_set1_epi8(32)));
 }
 
-INLINE void load_q3_k(qmat_pair *w, const uint8_t *const p[4], int j) {
-    const int c = j % 2 * 2;
-    __m128i scales[4];
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *qs = p[i] + 32 + j / 2 * 32;
-        const __m256i at = two_counts(2 * c, 2 * c + 2);
-        __m256i a = low_bits(_mm256_srlv_epi32(load_twice(qs), at), 3);
-        __m256i b = low_bits(_mm256_srlv_epi32(load_twice(qs + 16), at), 3);
-        w->a[i] = _mm256_or_si256(a, if_bits(load_twice(p[i]), 2 * j, 2 * j + 1, 4));
-        w->b[i] = _mm256_or_si256(b, if_bits(load_twice(p[i] + 16), 2 * j, 2 * j + 1, 4));
-        scales[i] = q3_k_scales(p[i], j);
-        spread_scales(w, i, scales[i]);
-    }
-    w->pairs = gather_pairs(scales);
-    w->d = load_high_d(p, 106);
+INLINE void load_q3_k(qmat_super *w, const uint8_t *p) {
+    load_twos(w, p + 32);
+    add_bits(w, p, 2);
+    w->scales = q3_k_scales(_mm_loadu_si128((const void *)(p + 94)));
+    w->d = spn_load_u16(p + 108);
 }
-INLINE __m256i decode_q3_k(const uint8_t *row, size_t b) {
-    const uint8_t *p = row + b / 8 * 110;
-    __m256i low = _mm256_loadu_si256((const void *)(p + 32 + b % 8 / 4 * 32));
-    __m256i high = _mm256_loadu_si256((const void *)p);
-    return _mm256_or_si256(low_bits(shift_right(low, b % 4 * 2), 3), if_bit(high, (int)(b % 8), 4));
-}
-QMAT_TYPE(q3_k, 4, 4, QMAT_SUB, .unit_bytes = 110, .offset_shift = 2)
+QMAT_SUPERS(q3_k, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 110, .run = 4, .offset = 4)
 
 /* ---- Q2_K ---- */
 
-INLINE void load_q2_k(qmat_pair *w, const uint8_t *const p[4], int j) {
-    const int c = j % 2 * 2;
-    __m128i minima[4];
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *qs = p[i] + 16 + j / 2 * 32;
-        const __m256i at = two_counts(2 * c, 2 * c + 2);
-        w->a[i] = low_bits(_mm256_srlv_epi32(load_twice(qs), at), 3);
-        w->b[i] = low_bits(_mm256_srlv_epi32(load_twice(qs + 16), at), 3);
-        uint32_t scales = (uint32_t)dword_at(p[i] + 4 * j);
-        spread_scales(w, i, _mm_cvtepu8_epi16(_mm_cvtsi32_si128((int)(scales & 0x0f0f0f0f))));
-        minima[i] = _mm_cvtepu8_epi16(_mm_cvtsi32_si128((int)(scales >> 4 & 0x0f0f0f0f)));
+INLINE void load_q2_k(qmat_super *w, const uint8_t *p) {
+    __m128i both = _mm_loadu_si128((const void *)p), low = _mm_set1_epi8(15);
+    load_twos(w, p + 16);
+    w->scales = _mm256_cvtepu8_epi16(_mm_and_si128(both, low));
+    w->minima = _mm256_cvtepu8_epi16(_mm_and_si128(_mm_srli_epi16(both, 4), low));
+    w->d = spn_load_u16(p + 80);
+    w->n = spn_load_u16(p + 82);
+}
+QMAT_SUPERS(q2_k, .kind = QMAT_GROUP_MIN, .unit_bytes = 84, .run = 4)
+
+/* ---- IQ4_XS ---- */
+
+INLINE void load_iq4_xs(qmat_super *w, const uint8_t *p) {
+    const __m256i count = _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14);
+    __m256i table = value_table(spn_iq4_values);
+    UNROLL for (int j = 0; j < 4; j++) {
+        __m256i raw = load_two(p + 8 + 16 * j, p + 72 + 16 * j);
+        w->q[2 * j] = _mm256_shuffle_epi8(table, low_bits(raw, 15));
+        w->q[2 * j + 1] = _mm256_shuffle_epi8(table, low_bits(_mm256_srli_epi16(raw, 4), 15));
     }
-    w->pairs = gather_pairs(minima);
-    load_d_pair(p, 80, &w->d, &w->n);
-    w->n = negate(w->n);
+    __m256i high = _mm256_srlv_epi32(_mm256_set1_epi32(spn_load_u16(p + 2)), count);
+    __m256i low =
+        _mm256_srlv_epi32(_mm256_set1_epi32((int)spn_load_u32(p + 4)), _mm256_slli_epi32(count, 1));
+    low = _mm256_and_si256(low, _mm256_set1_epi32(15));
+    high = _mm256_slli_epi32(_mm256_and_si256(high, _mm256_set1_epi32(3)), 4);
+    w->scales = twice_each(_mm256_sub_epi32(_mm256_or_si256(low, high), _mm256_set1_epi32(32)));
+    w->d = spn_load_u16(p);
 }
-INLINE __m256i decode_q2_k(const uint8_t *row, size_t b) {
-    __m256i raw = _mm256_loadu_si256((const void *)(row + b / 8 * 84 + 16 + b % 8 / 4 * 32));
-    return low_bits(shift_right(raw, b % 4 * 2), 3);
+QMAT_SUPERS(iq4_xs, .kind = QMAT_GROUP_SIGNED, .unit_bytes = 136, .run = 1)
+
+/* ---- TQ1_0, TQ2_0: 0, 1, 2 as they are stored, less 1 ---- */
+
+INLINE void load_tq2_0(qmat_super *w, const uint8_t *p) {
+    load_twos(w, p);
+    w->scales = _mm256_set1_epi16(1);
+    w->d = spn_load_u16(p + 64);
 }
-QMAT_TYPE(q2_k, 0, 4, QMAT_SUB_MIN, .unit_bytes = 84)
+QMAT_SUPERS(tq2_0, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 66, .run = 8, .offset = 1,
+            .wide_scales = true)
+
+/* 16 numbers, as words: the whole part of 3 (byte * power mod 256) / 256. */
+INLINE __m256i ternary_16(const uint8_t *bytes, __m256i power) {
+    __m256i x = _mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)bytes));
+    x = _mm256_and_si256(_mm256_mullo_epi16(x, power), _mm256_set1_epi16(255));
+    return _mm256_srli_epi16(_mm256_mullo_epi16(x, _mm256_set1_epi16(3)), 8);
+}
+
+INLINE void load_tq1_0(qmat_super *w, const uint8_t *p) {
+    static const short powers[5] = {1, 3, 9, 27, 81};
+    /* The last sub-block has powers 1, 3, 9, 27 in turn, of four bytes each. */
+    const __m256i turns = _mm256_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
+    __m256i x[16];
+    uint8_t last[16];
+    for (int i = 0; i < 4; i++) memcpy(last + 4 * i, p + 48, 4);
+    for (int i = 0; i < 10; i++)
+        x[i] = ternary_16(p + 16 * (i % 2), _mm256_set1_epi16(powers[i / 2]));
+    for (int i = 10; i < 15; i++) x[i] = ternary_16(p + 32, _mm256_set1_epi16(powers[i - 10]));
+    x[15] = ternary_16(last, turns);
+    for (int r = 0; r < 8; r++)
+        w->q[r] = _mm256_permute4x64_epi64(_mm256_packus_epi16(x[r], x[8 + r]), 0xd8);
+    w->scales = _mm256_set1_epi16(1);
+    w->d = spn_load_u16(p + 52);
+}
+QMAT_SUPERS(tq1_0, .kind = QMAT_GROUP_CENTRED, .unit_bytes = 54, .run = 8, .offset = 1,
+            .wide_scales = true)
 
 void spn_qmat_init_avx2_k(spn_kernels *table) {
     table->matmul[SPN_TYPE_Q2_K] = matmul_q2_k;
@@ -246,4 +201,7 @@ void spn_qmat_init_avx2_k(spn_kernels *table) {
     table->matmul[SPN_TYPE_Q4_K] = matmul_q4_k;
     table->matmul[SPN_TYPE_Q5_K] = matmul_q5_k;
     table->matmul[SPN_TYPE_Q6_K] = matmul_q6_k;
+    table->matmul[SPN_TYPE_IQ4_XS] = matmul_iq4_xs;
+    table->matmul[SPN_TYPE_TQ1_0] = matmul_tq1_0;
+    table->matmul[SPN_TYPE_TQ2_0] = matmul_tq2_0;
 }

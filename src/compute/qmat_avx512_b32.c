@@ -5,7 +5,7 @@
  * cover it, a two-register byte permutation brings the weights' bytes into place, and masked word
  * permutations collect the rows' f16 scales as [chain][row].
  */
-#include "compute/qmat_avx512.h"
+#include "compute/qmat_avx512_blocks.h"
 
 /* ---- common ---- */
 
@@ -29,8 +29,7 @@ INLINE __m512i word_index(int w0, int w1, int w2, int w3) {
 static const uint8_t q8_0_a[64] ALIGNED = {LANE16(2), LANE16(36), LANE16(66), LANE16(100)};
 static const uint8_t q8_0_b[64] ALIGNED = {LANE16(0), LANE16(34), LANE16(78), LANE16(112)};
 
-INLINE void load_q8_0(qmat_group *w, const uint8_t *const p[4], int half) {
-    (void)half;
+INLINE void load_q8_0(blocks_group *w, const uint8_t *const p[4]) {
     const __m512i sign = _mm512_set1_epi8((char)0x80);
     const __m512i a_at = _mm512_load_si512(q8_0_a), b_at = _mm512_load_si512(q8_0_b);
     const __m512i d_at = word_index(0, 17, 0, 17);
@@ -46,15 +45,7 @@ INLINE void load_q8_0(qmat_group *w, const uint8_t *const p[4], int half) {
     }
     w->d = _mm512_cvtph_ps(_mm256_or_si256(d0, d1));
 }
-#define Q8_0 .kind = QMAT_PLAIN, .block_bytes = 34, .unit_bytes = 136
-QMAT_KERNELS(q8_0, Q8_0)
-
-static const qmat_type type_q8_0 = {.kind = QMAT_PLAIN,
-                                    .panel_kind = QMAT_PLAIN,
-                                    .offset = 128,
-                                    .panel_offset = 128,
-                                    QMAT_FUNCTIONS(q8_0)};
-QMAT_MATMUL(q8_0)
+BLOCKS_TYPE(q8_0, 34, false, 128)
 
 /* ---- nibbles: | ... | qs 16 |, the low nibble of qs[i] being element i, the high one i + 16 ----
  */
@@ -88,7 +79,7 @@ INLINE __m512 widen_f16(const __m256i halves[2]) {
 }
 
 /* Nibbles of a group in order a and b. */
-INLINE void split_nibbles(qmat_group *w, int row, row_bytes raw, const uint8_t *index) {
+INLINE void split_nibbles(blocks_group *w, int row, row_bytes raw, const uint8_t *index) {
     const __m512i low = _mm512_set1_epi8(15);
     __m512i qs = _mm512_permutex2var_epi8(raw.x, _mm512_load_si512(index), raw.y);
     w->a[row] = _mm512_and_si512(qs, low);
@@ -99,8 +90,7 @@ INLINE void split_nibbles(qmat_group *w, int row, row_bytes raw, const uint8_t *
 
 static const uint8_t q4_0_qs[64] ALIGNED = {LANES_XY(2, 18)};
 
-INLINE void load_q4_0(qmat_group *w, const uint8_t *const p[4], int half) {
-    (void)half;
+INLINE void load_q4_0(blocks_group *w, const uint8_t *const p[4]) {
     __m256i d[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (int i = 0; i < 4; i++) {
         row_bytes raw = load_xy(p[i], 18);
@@ -109,20 +99,11 @@ INLINE void load_q4_0(qmat_group *w, const uint8_t *const p[4], int half) {
     }
     w->d = widen_f16(d);
 }
-#define Q4_0 .kind = QMAT_PLAIN, .block_bytes = 18, .unit_bytes = 72
-QMAT_KERNELS(q4_0, Q4_0)
-
-static const qmat_type type_q4_0 = {.kind = QMAT_PLAIN,
-                                    .panel_kind = QMAT_PLAIN,
-                                    .offset = 8,
-                                    .panel_offset = 8,
-                                    QMAT_FUNCTIONS(q4_0)};
-QMAT_MATMUL(q4_0)
+BLOCKS_TYPE(q4_0, 18, false, 8)
 
 static const uint8_t q4_1_qs[64] ALIGNED = {LANES_XY(4, 20)};
 
-INLINE void load_q4_1(qmat_group *w, const uint8_t *const p[4], int half) {
-    (void)half;
+INLINE void load_q4_1(blocks_group *w, const uint8_t *const p[4]) {
     __m256i d[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, m[2] = {d[0], d[0]};
     for (int i = 0; i < 4; i++) {
         row_bytes raw = load_xy(p[i], 20);
@@ -133,11 +114,7 @@ INLINE void load_q4_1(qmat_group *w, const uint8_t *const p[4], int half) {
     w->d = widen_f16(d);
     w->n = widen_f16(m);
 }
-#define Q4_1 .kind = QMAT_MIN, .block_bytes = 20, .unit_bytes = 80
-QMAT_KERNELS(q4_1, Q4_1)
-
-static const qmat_type type_q4_1 = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q4_1)};
-QMAT_MATMUL(q4_1)
+BLOCKS_TYPE(q4_1, 20, true, 0)
 
 /* ---- Q5_0, Q5_1: a fifth bit from | qh 4 |, bit i for element i ---- */
 
@@ -159,8 +136,7 @@ static const uint8_t q5_0_qs[64] ALIGNED = {LANES_XY(6, 22)};
 static const uint8_t q5_0_low[64] ALIGNED = {BITS_XY(2, 22)};
 static const uint8_t q5_0_high[64] ALIGNED = {BITS_XY(4, 22)};
 
-INLINE void load_q5_0(qmat_group *w, const uint8_t *const p[4], int half) {
-    (void)half;
+INLINE void load_q5_0(blocks_group *w, const uint8_t *const p[4]) {
     __m256i d[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
     for (int i = 0; i < 4; i++) {
         row_bytes raw = load_xy(p[i], 22);
@@ -171,22 +147,13 @@ INLINE void load_q5_0(qmat_group *w, const uint8_t *const p[4], int half) {
     }
     w->d = widen_f16(d);
 }
-#define Q5_0 .kind = QMAT_PLAIN, .block_bytes = 22, .unit_bytes = 88
-QMAT_KERNELS(q5_0, Q5_0)
-
-static const qmat_type type_q5_0 = {.kind = QMAT_PLAIN,
-                                    .panel_kind = QMAT_PLAIN,
-                                    .offset = 16,
-                                    .panel_offset = 16,
-                                    QMAT_FUNCTIONS(q5_0)};
-QMAT_MATMUL(q5_0)
+BLOCKS_TYPE(q5_0, 22, false, 16)
 
 static const uint8_t q5_1_qs[64] ALIGNED = {LANES_XY(8, 24)};
 static const uint8_t q5_1_low[64] ALIGNED = {BITS_XY(4, 24)};
 static const uint8_t q5_1_high[64] ALIGNED = {BITS_XY(6, 24)};
 
-INLINE void load_q5_1(qmat_group *w, const uint8_t *const p[4], int half) {
-    (void)half;
+INLINE void load_q5_1(blocks_group *w, const uint8_t *const p[4]) {
     __m256i d[2] = {_mm256_setzero_si256(), _mm256_setzero_si256()}, m[2] = {d[0], d[0]};
     for (int i = 0; i < 4; i++) {
         row_bytes raw = load_xy(p[i], 24);
@@ -199,33 +166,21 @@ INLINE void load_q5_1(qmat_group *w, const uint8_t *const p[4], int half) {
     w->d = widen_f16(d);
     w->n = widen_f16(m);
 }
-#define Q5_1 .kind = QMAT_MIN, .block_bytes = 24, .unit_bytes = 96
-QMAT_KERNELS(q5_1, Q5_1)
-
-static const qmat_type type_q5_1 = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q5_1)};
-QMAT_MATMUL(q5_1)
+BLOCKS_TYPE(q5_1, 24, true, 0)
 
 /* ---- IQ4_NL, MXFP4: nibbles that stand for values of a table ---- */
 
 /* q in both registers becomes the table's value for it. */
-INLINE void look_up(qmat_group *w, int row, __m512i table) {
+INLINE void look_up(blocks_group *w, int row, __m512i table) {
     w->a[row] = _mm512_shuffle_epi8(table, w->a[row]);
     w->b[row] = _mm512_shuffle_epi8(table, w->b[row]);
 }
 
-INLINE void load_iq4_nl(qmat_group *w, const uint8_t *const p[4], int half) {
-    load_q4_0(w, p, half);
+INLINE void load_iq4_nl(blocks_group *w, const uint8_t *const p[4]) {
+    load_q4_0(w, p);
     for (int i = 0; i < 4; i++) look_up(w, i, value_table(spn_iq4_values));
 }
-#define IQ4_NL .kind = QMAT_PLAIN, .block_bytes = 18, .unit_bytes = 72
-QMAT_KERNELS(iq4_nl, IQ4_NL)
-
-static const qmat_type type_iq4_nl = {.kind = QMAT_PLAIN,
-                                      .panel_kind = QMAT_PLAIN,
-                                      .offset = 128,
-                                      .panel_offset = 128,
-                                      QMAT_FUNCTIONS(iq4_nl)};
-QMAT_MATMUL(iq4_nl)
+BLOCKS_TYPE(iq4_nl, 18, false, 128)
 
 static const uint8_t mxfp4_qs[64] ALIGNED = {LANES_XY(1, 17)};
 
@@ -237,8 +192,7 @@ INLINE __m512 power_of_2(__m512i e) {
         _mm512_mask_sllv_epi32(normal, tiny, _mm512_set1_epi32(0x200000), e));
 }
 
-INLINE void load_mxfp4(qmat_group *w, const uint8_t *const p[4], int half) {
-    (void)half;
+INLINE void load_mxfp4(blocks_group *w, const uint8_t *const p[4]) {
     uint8_t e[16];
     for (int i = 0; i < 4; i++) {
         split_nibbles(w, i, load_xy(p[i], 17), mxfp4_qs);
@@ -247,15 +201,7 @@ INLINE void load_mxfp4(qmat_group *w, const uint8_t *const p[4], int half) {
     }
     w->d = power_of_2(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)e)));
 }
-#define MXFP4 .kind = QMAT_PLAIN, .block_bytes = 17, .unit_bytes = 68
-QMAT_KERNELS(mxfp4, MXFP4)
-
-static const qmat_type type_mxfp4 = {.kind = QMAT_PLAIN,
-                                     .panel_kind = QMAT_PLAIN,
-                                     .offset = 128,
-                                     .panel_offset = 128,
-                                     QMAT_FUNCTIONS(mxfp4)};
-QMAT_MATMUL(mxfp4)
+BLOCKS_TYPE(mxfp4, 17, false, 128)
 
 void spn_qmat_init_avx512_b32(spn_kernels *table) {
     table->matmul[SPN_TYPE_Q4_0] = matmul_q4_0;

@@ -9,7 +9,7 @@
  */
 #include <assert.h>
 
-#include "compute/qmat_avx512.h"
+#include "compute/qmat_avx512_groups.h"
 
 #define THREE_BITS 0x0707070707070707u
 #define FOUR_BITS 0x0f0f0f0f0f0f0f0fu
@@ -70,7 +70,7 @@ INLINE __m128i four_of_4(const uint32_t *grid, const uint16_t *at) {
 }
 
 /* Row i's weights from the places of its 16 eights in the grid. */
-INLINE void look_up_8(qmat_group *w, int i, const uint64_t *grid, const uint16_t at[16]) {
+INLINE void look_up_8(groups_group *w, int i, const uint64_t *grid, const uint16_t at[16]) {
     w->a[i] = four_lanes(two_of_8(grid, at), two_of_8(grid, at + 4), two_of_8(grid, at + 8),
                          two_of_8(grid, at + 12));
     w->b[i] = four_lanes(two_of_8(grid, at + 2), two_of_8(grid, at + 6), two_of_8(grid, at + 10),
@@ -78,7 +78,7 @@ INLINE void look_up_8(qmat_group *w, int i, const uint64_t *grid, const uint16_t
 }
 
 /* From those of its 32 fours. */
-INLINE void look_up_4(qmat_group *w, int i, const uint32_t *grid, const uint16_t at[32]) {
+INLINE void look_up_4(groups_group *w, int i, const uint32_t *grid, const uint16_t at[32]) {
     w->a[i] = four_lanes(four_of_4(grid, at), four_of_4(grid, at + 8), four_of_4(grid, at + 16),
                          four_of_4(grid, at + 24));
     w->b[i] = four_lanes(four_of_4(grid, at + 4), four_of_4(grid, at + 12),
@@ -105,7 +105,7 @@ INLINE __m256i spread_words(uint64_t x, int step) {
 /* ---- signs ---- */
 
 /* Of four rows, a row a lane: byte 4 c + l is for eight l of block c. */
-INLINE void apply_signs(qmat_group *w, __m512i signs) {
+INLINE void apply_signs(groups_group *w, __m512i signs) {
     const __m512i order =
         _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
     const __m512i twice = _mm512_set1_epi8((char)(2 * OFFSET));
@@ -118,13 +118,13 @@ INLINE void apply_signs(qmat_group *w, __m512i signs) {
 }
 
 /* The same from 7 bits each, a byte each whose highest bit does not count. */
-INLINE void apply_signs_of_7(qmat_group *w, __m512i bits) {
+INLINE void apply_signs_of_7(groups_group *w, __m512i bits) {
     __m512i low = _mm512_load_si512(signs_of_7), high = _mm512_load_si512(signs_of_7 + 64);
     apply_signs(w, _mm512_permutex2var_epi8(low, bits, high));
 }
 
 /* And from dwords of four times 7 bits. */
-INLINE void apply_signs_of_28(qmat_group *w, __m512i words) {
+INLINE void apply_signs_of_28(groups_group *w, __m512i words) {
     const __m512i from = _mm512_set1_epi64(0x352e2720150e0700);
     apply_signs_of_7(w, _mm512_multishift_epi64_epi8(from, words));
 }
@@ -154,12 +154,6 @@ INLINE __m128i scales_iq3_s(const uint8_t *row, int half) {
 INLINE __m128i scales_iq1_s(const uint8_t *row, int half) {
     __m128i qh = _mm_cvtepu16_epi32(_mm_loadl_epi64((const void *)(row + 34 + 8 * half)));
     return odd_of(_mm_and_si128(_mm_srli_epi32(qh, 12), _mm_set1_epi32(7)));
-}
-
-INLINE __m128i scales_one(const uint8_t *row, int half) {
-    (void)row;
-    (void)half;
-    return _mm_set1_epi32(1);
 }
 
 INLINE uint64_t sub_scales_iq2_xs(const uint8_t *row, int half) {
@@ -206,7 +200,7 @@ INLINE __m128i odd_dwords(const uint8_t *p) {
     return _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(x, odd));
 }
 
-INLINE void weights_iq2_xxs(qmat_group *w, const uint8_t *const p[4], size_t half) {
+INLINE void weights_iq2_xxs(groups_group *w, const uint8_t *const p[4], size_t half) {
     for (int i = 0; i < 4; i++) {
         const uint8_t *qs = p[i] + 2 + 32 * half;
         uint16_t at[16];
@@ -218,7 +212,7 @@ INLINE void weights_iq2_xxs(qmat_group *w, const uint8_t *const p[4], size_t hal
                                     odd_dwords(p[2] + at), odd_dwords(p[3] + at)));
 }
 
-INLINE void weights_iq2_xs(qmat_group *w, const uint8_t *const p[4], size_t half) {
+INLINE void weights_iq2_xs(groups_group *w, const uint8_t *const p[4], size_t half) {
     __m128i signs[4];
     for (int i = 0; i < 4; i++) {
         __m256i q = _mm256_loadu_si256((const void *)(p[i] + 2 + 32 * half));
@@ -230,7 +224,7 @@ INLINE void weights_iq2_xs(qmat_group *w, const uint8_t *const p[4], size_t half
     apply_signs_of_7(w, four_lanes(signs[0], signs[1], signs[2], signs[3]));
 }
 
-INLINE void weights_iq2_s(qmat_group *w, const uint8_t *const p[4], size_t half) {
+INLINE void weights_iq2_s(groups_group *w, const uint8_t *const p[4], size_t half) {
     for (int i = 0; i < 4; i++) {
         uint64_t high = _pdep_u64(spn_load_u32(p[i] + 66 + 4 * half), 0x00ff00ff00ff00ffu);
         __m256i bits = _mm256_and_si256(spread_words(high, 2), _mm256_set1_epi16(3));
@@ -241,7 +235,7 @@ INLINE void weights_iq2_s(qmat_group *w, const uint8_t *const p[4], size_t half)
     apply_signs(w, load_lanes(p, 34 + 16 * half));
 }
 
-INLINE void weights_iq3_xxs(qmat_group *w, const uint8_t *const p[4], size_t half) {
+INLINE void weights_iq3_xxs(groups_group *w, const uint8_t *const p[4], size_t half) {
     for (int i = 0; i < 4; i++) {
         uint16_t at[32];
         for (size_t j = 0; j < 32; j++) at[j] = p[i][2 + 32 * half + j];
@@ -250,7 +244,7 @@ INLINE void weights_iq3_xxs(qmat_group *w, const uint8_t *const p[4], size_t hal
     apply_signs_of_28(w, load_lanes(p, 66 + 16 * half));
 }
 
-INLINE void weights_iq3_s(qmat_group *w, const uint8_t *const p[4], size_t half) {
+INLINE void weights_iq3_s(groups_group *w, const uint8_t *const p[4], size_t half) {
     for (int i = 0; i < 4; i++) {
         __m512i q = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)(p[i] + 2 + 32 * half)));
         __mmask32 high = spn_load_u32(p[i] + 66 + 4 * half);
@@ -261,7 +255,7 @@ INLINE void weights_iq3_s(qmat_group *w, const uint8_t *const p[4], size_t half)
     apply_signs(w, load_lanes(p, 74 + 16 * half));
 }
 
-INLINE void weights_iq1_s(qmat_group *w, const uint8_t *const p[4], size_t half) {
+INLINE void weights_iq1_s(groups_group *w, const uint8_t *const p[4], size_t half) {
     for (int i = 0; i < 4; i++) {
         uint64_t qh;
         memcpy(&qh, p[i] + 34 + 8 * half, sizeof(qh));
@@ -276,7 +270,7 @@ INLINE void weights_iq1_s(qmat_group *w, const uint8_t *const p[4], size_t half)
     }
 }
 
-INLINE void weights_iq1_m(qmat_group *w, const uint8_t *const p[4], size_t half) {
+INLINE void weights_iq1_m(groups_group *w, const uint8_t *const p[4], size_t half) {
     const __m512i plus = _mm512_set1_epi8(1), minus = _mm512_set1_epi8(-1);
     for (int i = 0; i < 4; i++) {
         uint64_t qh;
@@ -318,7 +312,7 @@ INLINE __m256i block_tq1_0(const uint8_t *row, size_t b) {
 }
 
 /* 0, 1, 2 as they are stored. */
-INLINE void weights_tq1_0(qmat_group *w, const uint8_t *const p[4], size_t half) {
+INLINE void weights_tq1_0(groups_group *w, const uint8_t *const p[4], size_t half) {
     for (int i = 0; i < 4; i++) {
         __m256i x[4];
         for (size_t b = 0; b < 4; b++) x[b] = block_tq1_0(p[i], 4 * half + b);
@@ -329,7 +323,7 @@ INLINE void weights_tq1_0(qmat_group *w, const uint8_t *const p[4], size_t half)
     }
 }
 
-INLINE void weights_tq2_0(qmat_group *w, const uint8_t *const p[4], size_t half) {
+INLINE void weights_tq2_0(groups_group *w, const uint8_t *const p[4], size_t half) {
     const __m512i two = _mm512_set1_epi8(3), down = _mm512_setr_epi64(0, 0, 2, 2, 4, 4, 6, 6);
     for (int i = 0; i < 4; i++) {
         __m512i a = load_4_times(p[i] + 32 * half);
@@ -341,20 +335,19 @@ INLINE void weights_tq2_0(qmat_group *w, const uint8_t *const p[4], size_t half)
 
 /* ---- types ---- */
 
-/* Types with a scale a block. */
-#define LOAD_PLAIN(name, d_at, scales, factor)                                                   \
-    INLINE void load_##name(qmat_group *w, const uint8_t *const p[4], int half) {                \
-        weights_##name(w, p, (size_t)half);                                                      \
-        __m512 d = row_scales(spn_load_u16(p[0] + (d_at)), spn_load_u16(p[1] + (d_at)),          \
-                              spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), factor); \
-        __m512i s = chains_first(scales(p[0], half), scales(p[1], half), scales(p[2], half),     \
-                                 scales(p[3], half));                                            \
-        w->d = _mm512_mul_ps(d, _mm512_cvtepi32_ps(s));                                          \
+/* Types with a scale a block of 32. */
+#define LOAD_32(name, d_at, scales, factor)                                                  \
+    INLINE void load_##name(groups_group *w, const uint8_t *const p[4], int half) {          \
+        weights_##name(w, p, (size_t)half);                                                  \
+        w->d = row_scales(spn_load_u16(p[0] + (d_at)), spn_load_u16(p[1] + (d_at)),          \
+                          spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), factor); \
+        w->s = chains_first(scales(p[0], half), scales(p[1], half), scales(p[2], half),      \
+                            scales(p[3], half));                                             \
     }
 
 /* Types with a scale for each 16. */
-#define LOAD_SUB(name, d_of)                                                            \
-    INLINE void load_##name(qmat_group *w, const uint8_t *const p[4], int half) {       \
+#define LOAD_16(name, d_of)                                                             \
+    INLINE void load_##name(groups_group *w, const uint8_t *const p[4], int half) {     \
         long long ls[4];                                                                \
         weights_##name(w, p, (size_t)half);                                             \
         for (int i = 0; i < 4; i++) ls[i] = (long long)sub_scales_##name(p[i], half);   \
@@ -364,36 +357,36 @@ INLINE void weights_tq2_0(qmat_group *w, const uint8_t *const p[4], size_t half)
         w->d = row_scales(d_of(p[0]), d_of(p[1]), d_of(p[2]), d_of(p[3]), 0.125f);      \
     }
 
-#define SPEC_PLAIN(bytes) .kind = QMAT_PLAIN, .unit_bytes = (bytes)
-#define SPEC_SUB(bytes) .kind = QMAT_SUB, .unit_bytes = (bytes), .offset_shift = 6
+/* Ternary types have none. */
+#define LOAD_NONE(name, d_at)                                                              \
+    INLINE void load_##name(groups_group *w, const uint8_t *const p[4], int half) {        \
+        weights_##name(w, p, (size_t)half);                                                \
+        w->d = row_scales(spn_load_u16(p[0] + (d_at)), spn_load_u16(p[1] + (d_at)),        \
+                          spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), 1.0f); \
+    }
 
-#define TYPE(name, kind_of, bytes, by)                                  \
-    QMAT_KERNELS(name, SPEC_##kind_of(bytes))                           \
-    static const qmat_type type_##name = {.kind = QMAT_##kind_of,       \
-                                          .panel_kind = QMAT_##kind_of, \
-                                          .offset = (by),               \
-                                          .panel_offset = (by),         \
-                                          QMAT_FUNCTIONS(name)};        \
-    QMAT_MATMUL(name)
+#define TYPE(name, len, size, by)                                                   \
+    GROUPS_TYPE(name, .bytes = (size), .scale = GROUPS_SCALE_##len, .offset = (by), \
+                .panel_offset = (by), .slow_load = true)
 
-LOAD_PLAIN(iq2_xxs, 0, scales_iq2_xxs, 0.125f)
-LOAD_PLAIN(iq3_xxs, 0, scales_iq3_xxs, 0.25f)
-LOAD_PLAIN(iq3_s, 0, scales_iq3_s, 1.0f)
-LOAD_PLAIN(iq1_s, 0, scales_iq1_s, 0.125f)
-LOAD_PLAIN(tq1_0, 52, scales_one, 1.0f)
-LOAD_PLAIN(tq2_0, 64, scales_one, 1.0f)
-LOAD_SUB(iq2_xs, spn_load_u16)
-LOAD_SUB(iq2_s, spn_load_u16)
-LOAD_SUB(iq1_m, d_iq1_m)
-TYPE(iq2_xxs, PLAIN, 66, OFFSET)
-TYPE(iq3_xxs, PLAIN, 98, OFFSET)
-TYPE(iq3_s, PLAIN, 110, OFFSET)
-TYPE(iq1_s, PLAIN, 50, OFFSET)
-TYPE(tq1_0, PLAIN, 54, 1)
-TYPE(tq2_0, PLAIN, 66, 1)
-TYPE(iq2_xs, SUB, 74, OFFSET)
-TYPE(iq2_s, SUB, 82, OFFSET)
-TYPE(iq1_m, SUB, 56, OFFSET)
+LOAD_32(iq2_xxs, 0, scales_iq2_xxs, 0.125f)
+LOAD_32(iq3_xxs, 0, scales_iq3_xxs, 0.25f)
+LOAD_32(iq3_s, 0, scales_iq3_s, 1.0f)
+LOAD_32(iq1_s, 0, scales_iq1_s, 0.125f)
+LOAD_NONE(tq1_0, 52)
+LOAD_NONE(tq2_0, 64)
+LOAD_16(iq2_xs, spn_load_u16)
+LOAD_16(iq2_s, spn_load_u16)
+LOAD_16(iq1_m, d_iq1_m)
+TYPE(iq2_xxs, 32, 66, OFFSET)
+TYPE(iq3_xxs, 32, 98, OFFSET)
+TYPE(iq3_s, 32, 110, OFFSET)
+TYPE(iq1_s, 32, 50, OFFSET)
+TYPE(tq1_0, NONE, 54, 1)
+TYPE(tq2_0, NONE, 66, 1)
+TYPE(iq2_xs, 16, 74, OFFSET)
+TYPE(iq2_s, 16, 82, OFFSET)
+TYPE(iq1_m, 16, 56, OFFSET)
 
 void spn_qmat_init_avx512_grid(spn_kernels *table) {
     fill_grids();

@@ -1,10 +1,10 @@
 /* qmat_avx512_iq.c - AVX-512 products: IQ4_XS.
  * SPDX-License-Identifier: Apache-2.0 */
-#include "compute/qmat_avx512.h"
+#include "compute/qmat_avx512_groups.h"
 
 /* ---- IQ4_XS ---- */
 
-INLINE void load_iq4_xs(qmat_group *w, const uint8_t *const p[4], int half) {
+INLINE void load_iq4_xs(groups_group *w, const uint8_t *const p[4], int half) {
     const __m512i low = _mm512_set1_epi8(15), table = value_table(spn_iq4_values);
     long long head[4]; /* | d | scales_h | scales_l 4 | */
     for (int i = 0; i < 4; i++) {
@@ -28,17 +28,9 @@ INLINE void load_iq4_xs(qmat_group *w, const uint8_t *const p[4], int half) {
     __m512i ls = _mm512_and_si512(_mm512_srlv_epi32(scales_l, low_at), _mm512_set1_epi32(15));
     __m512i high = _mm512_and_si512(_mm512_srlv_epi32(first, high_at), _mm512_set1_epi32(3));
     ls = _mm512_or_si512(ls, _mm512_slli_epi32(high, 4));
-    __m512 d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(first));
-    w->d = _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_sub_epi32(ls, _mm512_set1_epi32(32))));
+    w->d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(first));
+    w->s = _mm512_sub_epi32(ls, _mm512_set1_epi32(32));
 }
-#define IQ4_XS .kind = QMAT_PLAIN, .unit_bytes = 136
-QMAT_KERNELS(iq4_xs, IQ4_XS)
-
-static const qmat_type type_iq4_xs = {.kind = QMAT_PLAIN,
-                                      .panel_kind = QMAT_PLAIN,
-                                      .offset = 128,
-                                      .panel_offset = 128,
-                                      QMAT_FUNCTIONS(iq4_xs)};
-QMAT_MATMUL(iq4_xs)
+GROUPS_TYPE(iq4_xs, .bytes = 136, .scale = GROUPS_SCALE_32, .offset = 128, .panel_offset = 128)
 
 void spn_qmat_init_avx512_iq(spn_kernels *table) { table->matmul[SPN_TYPE_IQ4_XS] = matmul_iq4_xs; }

@@ -4,7 +4,7 @@
  * A super-block is two groups of four blocks of 32. Its integer scales are decoded for four rows at
  * once, a row a lane, and permuted into [chain][row].
  */
-#include "compute/qmat_avx512.h"
+#include "compute/qmat_avx512_groups.h"
 
 /* ---- common ---- */
 
@@ -53,28 +53,29 @@ INLINE __m512i decode_k4_scales(__m512i head) {
 }
 
 /* Byte `byte` + c of row r's lane as the number at [c][r]. */
-INLINE __m512 spread_bytes(__m512i x, int byte) {
+INLINE __m512i spread_bytes(__m512i x, int byte) {
     const __m512i at = _mm512_add_epi32(
         _mm512_setr_epi32(0, 16, 32, 48, 1, 17, 33, 49, 2, 18, 34, 50, 3, 19, 35, 51),
         _mm512_set1_epi32(byte));
-    return _mm512_cvtepi32_ps(_mm512_maskz_permutexvar_epi8(0x1111111111111111, at, x));
+    return _mm512_maskz_permutexvar_epi8(0x1111111111111111, at, x);
 }
 
-/* D and N of a group; both products are exact. */
-INLINE void load_k4_scales(qmat_group *w, const uint8_t *const p[4], int half) {
+INLINE void load_k4_scales(groups_group *w, const uint8_t *const p[4], int half) {
     __m512i head = load_lanes(p, 0), scales = decode_k4_scales(head);
     const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12);
-    __m512 d, dmin;
-    widen_d_pairs(_mm512_castsi512_si128(_mm512_permutexvar_epi32(firsts, head)), &d, &dmin);
-    w->d = _mm512_mul_ps(d, spread_bytes(scales, 8 * half));
-    w->n = _mm512_mul_ps(negate(dmin), spread_bytes(scales, 8 * half + 4));
+    widen_d_pairs(_mm512_castsi512_si128(_mm512_permutexvar_epi32(firsts, head)), &w->d, &w->n);
+    w->n = negate(w->n);
+    w->s = spread_bytes(scales, 8 * half);
+    const __m512i minima_at = _mm512_broadcast_i32x4(
+        _mm_setr_epi8(4, -1, 5, -1, 6, -1, 7, -1, 12, -1, 13, -1, 14, -1, 15, -1));
+    w->minima = _mm512_shuffle_epi8(scales, minima_at);
 }
 
 /* ---- Q4_K ---- */
 
 /* The raw bytes' lanes are | b0 b1 first half | b0 b1 second | b2 b3 first | b2 b3 second |; high
  * nibbles are not shifted down, their blocks' sums are. */
-INLINE void load_q4_k(qmat_group *w, const uint8_t *const p[4], int half) {
+INLINE void load_q4_k(groups_group *w, const uint8_t *const p[4], int half) {
     const __m512i low = _mm512_set1_epi64(0x0f0f0f0f0f0f0f0f);
     const __m512i mask = _mm512_mask_slli_epi64(low, 0xcc, low, 4);
     for (int i = 0; i < 4; i++) {
@@ -84,15 +85,11 @@ INLINE void load_q4_k(qmat_group *w, const uint8_t *const p[4], int half) {
     }
     load_k4_scales(w, p, half);
 }
-#define Q4_K .kind = QMAT_MIN, .unit_bytes = 144, .odd_shift = 4
-QMAT_KERNELS(q4_k, Q4_K)
-
-static const qmat_type type_q4_k = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q4_k)};
-QMAT_MATMUL(q4_k)
+GROUPS_TYPE(q4_k, .bytes = 144, .scale = GROUPS_SCALE_32, .has_min = true, .odd_shift = 4)
 
 /* ---- Q5_K: Q4_K and bit b of 32 bytes that all blocks share ---- */
 
-INLINE void load_q5_k(qmat_group *w, const uint8_t *const p[4], int half) {
+INLINE void load_q5_k(groups_group *w, const uint8_t *const p[4], int half) {
     const __m512i shift = _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4);
     const int n = 4 - 4 * half; /* turns bit 4 half + chain to bit 4 */
     const __m512i turn = _mm512_setr_epi64(n & 63, n & 63, (n - 1) & 63, (n - 1) & 63, (n - 2) & 63,
@@ -111,17 +108,13 @@ INLINE void load_q5_k(qmat_group *w, const uint8_t *const p[4], int half) {
     }
     load_k4_scales(w, p, half);
 }
-#define Q5_K .kind = QMAT_MIN, .unit_bytes = 176
-QMAT_KERNELS(q5_k, Q5_K)
-
-static const qmat_type type_q5_k = {.kind = QMAT_MIN, .panel_kind = QMAT_MIN, QMAT_FUNCTIONS(q5_k)};
-QMAT_MATMUL(q5_k)
+GROUPS_TYPE(q5_k, .bytes = 176, .scale = GROUPS_SCALE_32, .has_min = true)
 
 /* ---- Q6_K ---- */
 
 /* The low nibbles of 64 bytes are those of blocks 0 and 1, the high ones those of 2 and 3; the two
  * high bits of block c are bits 2 c and up of 32 bytes that all blocks share. */
-INLINE void load_q6_k(qmat_group *w, const uint8_t *const p[4], int half) {
+INLINE void load_q6_k(groups_group *w, const uint8_t *const p[4], int half) {
     const __m512i low = _mm512_set1_epi8(15), six = _mm512_set1_epi8(63);
     const __m512i turn = lane_counts(4, 2, 0, -2);
     for (int i = 0; i < 4; i++) {
@@ -137,15 +130,8 @@ INLINE void load_q6_k(qmat_group *w, const uint8_t *const p[4], int half) {
     spread_scales(w, load_lanes(p, 192), half);
     w->d = load_d(p, 208);
 }
-#define Q6_K .kind = QMAT_SUB, .unit_bytes = 210, .offset_shift = 5
-QMAT_KERNELS(q6_k, Q6_K)
-
-static const qmat_type type_q6_k = {.kind = QMAT_SUB,
-                                    .panel_kind = QMAT_SUB,
-                                    .offset = 32,
-                                    .panel_offset = 32,
-                                    QMAT_FUNCTIONS(q6_k)};
-QMAT_MATMUL(q6_k)
+GROUPS_TYPE(q6_k, .bytes = 210, .scale = GROUPS_SCALE_16, .offset = 32, .panel_offset = 32,
+            .slow_load = true)
 
 /* ---- Q3_K ---- */
 
@@ -175,7 +161,7 @@ INLINE __m512i q3_k_lanes(const uint8_t *qs, const uint8_t *hmask, int half) {
     return _mm512_and_si512(select_bits(_mm512_set1_epi8(3), low, high), _mm512_set1_epi8(7));
 }
 
-INLINE void load_q3_k(qmat_group *w, const uint8_t *const p[4], int half) {
+INLINE void load_q3_k(groups_group *w, const uint8_t *const p[4], int half) {
     for (int i = 0; i < 4; i++) {
         w->a[i] = q3_k_lanes(p[i] + 32 + 32 * half, p[i], half);
         w->b[i] = q3_k_lanes(p[i] + 48 + 32 * half, p[i] + 16, half);
@@ -186,20 +172,12 @@ INLINE void load_q3_k(qmat_group *w, const uint8_t *const p[4], int half) {
 /* Panels have sc (q - 4) + 127 in place of q: 3 <= that <= 255, for -32 <= sc <= 31 and -4 <= q - 4
  * <= 3.
  */
-#define Q3_K \
-    .kind = QMAT_SUB, .unit_bytes = 110, .offset_shift = 2, .fold = true, .panel_offset = 127
-QMAT_KERNELS(q3_k, Q3_K)
-
-static const qmat_type type_q3_k = {.kind = QMAT_SUB,
-                                    .panel_kind = QMAT_PLAIN,
-                                    .offset = 4,
-                                    .panel_offset = 127,
-                                    QMAT_FUNCTIONS(q3_k)};
-QMAT_MATMUL(q3_k)
+GROUPS_TYPE(q3_k, .bytes = 110, .scale = GROUPS_SCALE_16, .fold = true, .offset = 4,
+            .panel_offset = 127, .slow_load = true)
 
 /* ---- Q2_K ---- */
 
-INLINE void load_q2_k(qmat_group *w, const uint8_t *const p[4], int half) {
+INLINE void load_q2_k(groups_group *w, const uint8_t *const p[4], int half) {
     const __m512i two = _mm512_set1_epi8(3), low = _mm512_set1_epi8(15);
     const __m512i down = lane_counts(0, 2, 4, 6);
     uint32_t dd[4];
@@ -209,21 +187,16 @@ INLINE void load_q2_k(qmat_group *w, const uint8_t *const p[4], int half) {
         w->b[i] = _mm512_and_si512(_mm512_srlv_epi64(load_4_times(qs + 16), down), two);
         memcpy(&dd[i], p[i] + 80, 4);
     }
-    __m512i both = load_lanes(p, 0), minima;
+    __m512i both = load_lanes(p, 0);
     spread_scales(w, _mm512_and_si512(_mm512_srli_epi16(both, 4), low), half);
-    minima = w->pairs;
+    w->minima = w->pairs;
     spread_scales(w, _mm512_and_si512(both, low), half);
-    w->pairs = minima;
     widen_d_pairs(_mm_setr_epi32((int)dd[0], (int)dd[1], (int)dd[2], (int)dd[3]), &w->d, &w->n);
     w->n = negate(w->n);
 }
 /* Panels have sc q in place of q: at most 45. */
-#define Q2_K .kind = QMAT_SUB_MIN, .unit_bytes = 84, .fold = true
-QMAT_KERNELS(q2_k, Q2_K)
-
-static const qmat_type type_q2_k = {
-    .kind = QMAT_SUB_MIN, .panel_kind = QMAT_SUB_MIN, QMAT_FUNCTIONS(q2_k)};
-QMAT_MATMUL(q2_k)
+GROUPS_TYPE(q2_k, .bytes = 84, .scale = GROUPS_SCALE_16, .has_min = true, .fold = true,
+            .slow_load = true)
 
 void spn_qmat_init_avx512_k(spn_kernels *table) {
     table->matmul[SPN_TYPE_Q2_K] = matmul_q2_k;

@@ -4,16 +4,45 @@
 #include "compute/quant.h"
 #include "compute/vec_math.h"
 
-/* One block's share of a product. */
-static float block_product(const spn_quant_unit *unit, const spn_act *act, size_t at, bool has_min,
-                           float acc) {
+/* The sums of one unit with the activations at block `at`. */
+static int32_t unit_sum(const spn_quant_unit *unit, const spn_act *act, size_t at) {
     const int8_t *q = act->q + 32 * at;
     int32_t sum = 0;
     for (size_t i = 0; i < 32; i++) sum += unit->s[i] * q[i];
-    acc = fmaf((float)sum, unit->d * act->d[at], acc);
-    if (!has_min) return acc;
-    int32_t mins = unit->m[0] * act->sum[2 * at] + unit->m[1] * act->sum[2 * at + 1];
-    return fmaf(unit->n, (float)mins * act->d[at], acc);
+    return sum;
+}
+
+static int32_t unit_minima(const spn_quant_unit *unit, const spn_act *act, size_t at) {
+    return unit->m[0] * act->sum[2 * at] + unit->m[1] * act->sum[2 * at + 1];
+}
+
+/* One row and one token, which begins at block `at` of the activations. */
+static float product_in_blocks(const spn_quant_unit *units, size_t n_blocks, const spn_act *act,
+                               size_t at, bool has_min) {
+    float acc[4] = {0};
+    for (size_t b = 0; b < n_blocks; b++) {
+        const spn_quant_unit *unit = &units[b];
+        float d = act->d[at + b], *sum = &acc[b % 4];
+        *sum = fmaf((float)unit_sum(unit, act, at + b), unit->d * d, *sum);
+        if (has_min) *sum = fmaf(unit->n, (float)unit_minima(unit, act, at + b) * d, *sum);
+    }
+    return (acc[0] + acc[2]) + (acc[1] + acc[3]);
+}
+
+static float product_in_groups(const spn_quant_unit *units, size_t n_blocks, const spn_act *act,
+                               size_t at, bool has_min) {
+    float acc = 0;
+    for (size_t b = 0; b < n_blocks; b += 4) {
+        float d = act->d[(at + b) / 4];
+        int32_t sum = 0, minima = 0;
+        for (size_t i = b; i < b + 4; i++) {
+            sum += unit_sum(&units[i], act, at + i);
+            if (has_min) minima += unit_minima(&units[i], act, at + i);
+        }
+        acc = fmaf((float)sum, units[b].d * d, acc);
+        if (has_min) acc = fmaf(units[b].n, (float)minima * d, acc);
+    }
+    return acc;
 }
 
 /* One row of weights is decoded once, into the scratch, and meets every token there. */
@@ -24,13 +53,10 @@ static void matmul_quant(spn_type type, const spn_matmul_args *args, size_t begi
     size_t n_blocks = args->k / 32;
     for (size_t r = begin; r < end; r++) {
         for (size_t b = 0; b < n_blocks; b++) decode(&units[b], args->w + r * args->row_bytes, b);
-        for (size_t t = 0; t < args->n_tokens; t++) {
-            float acc[4] = {0};
-            for (size_t b = 0; b < n_blocks; b++)
-                acc[b % 4] =
-                    block_product(&units[b], &args->act, t * n_blocks + b, has_min, acc[b % 4]);
-            args->y[t * args->ldy + r] = (acc[0] + acc[2]) + (acc[1] + acc[3]);
-        }
+        for (size_t t = 0; t < args->n_tokens; t++)
+            args->y[t * args->ldy + r] =
+                (spn_quant_has_groups(type) ? product_in_groups : product_in_blocks)(
+                    units, n_blocks, &args->act, t * n_blocks, has_min);
     }
 }
 

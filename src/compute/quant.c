@@ -9,6 +9,7 @@
 
 #include <math.h>
 
+#include "compute/kernels.h"
 #include "compute/quant_iq.h"
 
 const int8_t spn_iq4_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
@@ -99,9 +100,8 @@ static void decode_q4_k(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     b %= 8;
     spn_scale_min_k4(block->scales, b, &sc, &m);
     const uint8_t *qs = block->qs + 32 * (b / 2);
-    unit_scale_min(unit, spn_f32_of_f16(block->d) * (float)sc,
-                   -(spn_f32_of_f16(block->dmin) * (float)m), 1, 1);
-    for (int i = 0; i < 32; i++) unit->s[i] = (int16_t)(qs[i] >> 4 * (b % 2) & 15);
+    unit_scale_min(unit, spn_f32_of_f16(block->d), -spn_f32_of_f16(block->dmin), m, m);
+    for (int i = 0; i < 32; i++) unit->s[i] = (int16_t)(sc * (qs[i] >> 4 * (b % 2) & 15));
 }
 
 static void decode_q5_k(spn_quant_unit *unit, const uint8_t *row, size_t b) {
@@ -110,10 +110,9 @@ static void decode_q5_k(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     b %= 8;
     spn_scale_min_k4(block->scales, b, &sc, &m);
     const uint8_t *qs = block->qs + 32 * (b / 2);
-    unit_scale_min(unit, spn_f32_of_f16(block->d) * (float)sc,
-                   -(spn_f32_of_f16(block->dmin) * (float)m), 1, 1);
+    unit_scale_min(unit, spn_f32_of_f16(block->d), -spn_f32_of_f16(block->dmin), m, m);
     for (int i = 0; i < 32; i++)
-        unit->s[i] = (int16_t)((qs[i] >> 4 * (b % 2) & 15) | (block->qh[i] >> b & 1) << 4);
+        unit->s[i] = (int16_t)(sc * ((qs[i] >> 4 * (b % 2) & 15) | (block->qh[i] >> b & 1) << 4));
 }
 
 static void decode_q6_k(spn_quant_unit *unit, const uint8_t *row, size_t b) {
@@ -138,8 +137,9 @@ static void decode_iq4_xs(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     const spn_block_iq4_xs *block = (const spn_block_iq4_xs *)row + b / 8;
     b %= 8;
     int ls = (block->scales_l[b / 2] >> 4 * (b % 2) & 15) | (block->scales_h >> 2 * b & 3) << 4;
-    unit_scale(unit, spn_f32_of_f16(block->d) * (float)(ls - 32));
-    for (int i = 0; i < 32; i++) unit->s[i] = spn_iq4_values[nibble_at(block->qs + 16 * b, i)];
+    unit_scale(unit, spn_f32_of_f16(block->d));
+    for (int i = 0; i < 32; i++)
+        unit->s[i] = (int16_t)((ls - 32) * spn_iq4_values[nibble_at(block->qs + 16 * b, i)]);
 }
 
 static void decode_mxfp4(spn_quant_unit *unit, const uint8_t *row, size_t b) {
@@ -210,6 +210,15 @@ spn_quant_decode_fn spn_quant_decoder(spn_type type) {
 
 bool spn_quant_has_min(spn_type type) {
     return (unsigned)type < SPN_TYPE_LIMIT && formats[type].has_min;
+}
+
+bool spn_quant_has_groups(spn_type type) {
+    return spn_quant_decoder(type) != NULL && spn_type_traits_of(type)->block_len == SPN_QUANT_K;
+}
+
+unsigned spn_act_form_of(spn_type type) {
+    if (spn_quant_decoder(type) == NULL) return 0;
+    return spn_quant_has_groups(type) ? SPN_ACT_FORM_GROUPS : SPN_ACT_FORM_BLOCKS;
 }
 
 /* ---- rows to f32 ---- */

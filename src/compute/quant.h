@@ -2,8 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Each block has its picture, the formula that gives element i, and a static_assert of its size.
- * The S, M, D, N of a type are what contract (3) of kernels.h multiplies: for the block of 32
- * elements numbered b, with activations p_i (int8), all sums over the block's elements:
+ * The S, M, D, N of a type are what contract (3) of kernels.h multiplies, with activations p_i
+ * (int8) and all sums over the elements of a block of 32 (types with such blocks) or of a group of
+ * 128 (the others):
  *
  *   type     S                              D              M                    N
  *   Q4_0     sum (q - 8) p                  d
@@ -11,28 +12,28 @@
  *   Q5_0     sum (q - 16) p                 d
  *   Q5_1     sum q p                        d              sum p                m
  *   Q8_0     sum q p                        d
+ *   IQ4_NL   sum kvalues[q] p               d
+ *   MXFP4    sum values[q] p                2^(e - 128)
  *   Q2_K     sum (sc & 15) q p              d              sum (sc >> 4) p      -dmin
  *   Q3_K     sum sc (q - 4) p               d
- *   Q4_K     sum q p                        d * sc         sum p                -(dmin * m)
- *   Q5_K     sum q p                        d * sc         sum p                -(dmin * m)
+ *   Q4_K     sum sc q p                     d              sum m p              -dmin
+ *   Q5_K     sum sc q p                     d              sum m p              -dmin
  *   Q6_K     sum sc (q - 32) p              d
- *   IQ4_NL   sum kvalues[q] p               d
- *   IQ4_XS   sum kvalues[q] p               d * (ls - 32)
- *   MXFP4    sum values[q] p                2^(e - 128)
- *   IQ2_XXS  sum g p                        d * (2 ls + 1) / 8
+ *   IQ4_XS   sum (ls - 32) kvalues[q] p     d
+ *   IQ2_XXS  sum (2 ls + 1) g p             d / 8
  *   IQ2_XS   sum (2 ls + 1) g p             d / 8
  *   IQ2_S    sum (2 ls + 1) g p             d / 8
- *   IQ3_XXS  sum g p                        d * (2 ls + 1) / 4
- *   IQ3_S    sum g p                        d * (2 ls + 1)
- *   IQ1_S    sum (8 g + delta) p            d * (2 ls + 1) / 8
+ *   IQ3_XXS  sum (2 ls + 1) g p             d / 4
+ *   IQ3_S    sum (2 ls + 1) g p             d
+ *   IQ1_S    sum (2 ls + 1) (8 g + delta) p d / 8
  *   IQ1_M    sum (2 ls + 1) (8 g + delta) p d / 8
  *   TQ1_0    sum (q - 1) p                  d
  *   TQ2_0    sum (q - 1) p                  d
  *
- * d, m, dmin are the block's f16 numbers converted to f32; sc, m, ls are its small integer scales,
- * taken for each element's own sub-block of 16 where the type has such; g is a grid's number with
- * its sign, delta is 1 or -1. Products of a f16 and a
- * small integer are exact in f32.
+ * d, dmin and the m of blocks of 32 are f16 numbers converted to f32; sc, ls and the m of
+ * super-blocks are small integers, taken for each element's own sub-block of 32 or 16; g is a
+ * grid's number with its sign, delta is 1 or -1. Products of a f16 and a small integer are exact in
+ * f32.
  *
  * So every type says the same thing of its elements: w_i = D * s_i + N * m_i with small integers
  * s_i and m_i, both products exact. spn_quant_unit holds 32 of them, and spn_quant_decoder gives
@@ -364,7 +365,7 @@ static inline uint16_t spn_bf16_of_f32(float x) {
 typedef struct spn_quant_unit {
     float d, n;
     int16_t s[32]; /* |s| <= 4096 */
-    int16_t m[2];  /* 0..15, of a type with a minimum */
+    int16_t m[2];  /* 0..63, of a type with a minimum */
 } spn_quant_unit;
 
 /* Decodes block b (of 32) of a row. quant.c has the plain types, quant_iq.c those with grids. */
@@ -373,6 +374,8 @@ typedef void (*spn_quant_decode_fn)(spn_quant_unit *unit, const uint8_t *row, si
 spn_quant_decode_fn spn_quant_decoder(spn_type type);
 /* Whether the product has the type's second fma, over N and M. */
 bool spn_quant_has_min(spn_type type);
+/* Whether the type has super-blocks: products in groups of 128, D and N for 256 elements. */
+bool spn_quant_has_groups(spn_type type);
 
 /* The 6-bit scale and minimum of block b in Q4_K and Q5_K. */
 static inline void spn_scale_min_k4(const uint8_t *scales, size_t b, uint8_t *sc, uint8_t *m) {

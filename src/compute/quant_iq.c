@@ -28,8 +28,10 @@ static void put_iq2(int16_t *s, uint16_t entry, unsigned signs, int factor) {
 }
 
 /* 4 numbers of an IQ3 grid's entry, number 0 having sign `first`. */
-static void put_iq3(int16_t *s, uint16_t entry, const int8_t *values, unsigned signs, int first) {
-    for (int j = 0; j < 4; j++) s[j] = signed_by(signs, first + j, values[entry >> 3 * j & 7]);
+static void put_iq3(int16_t *s, uint16_t entry, const int8_t *values, unsigned signs, int first,
+                    int factor) {
+    for (int j = 0; j < 4; j++)
+        s[j] = signed_by(signs, first + j, values[entry >> 3 * j & 7] * factor);
 }
 
 /* 8 numbers of the IQ1 grid's entry, eightfold and shifted by delta. */
@@ -41,9 +43,10 @@ void spn_decode_iq2_xxs(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     const spn_block_iq2_xxs *block = (const spn_block_iq2_xxs *)row + b / 8;
     const uint8_t *qs = block->qs + 8 * (b % 8);
     uint32_t aux = spn_load_u32(qs + 4);
-    unit_scale(unit, spn_f32_of_f16(block->d) * (float)(2 * (aux >> 28) + 1) * 0.125f);
+    int factor = (int)(2 * (aux >> 28) + 1);
+    unit_scale(unit, spn_f32_of_f16(block->d) * 0.125f);
     for (int l = 0; l < 4; l++)
-        put_iq2(unit->s + 8 * l, spn_iq2_xxs_grid[qs[l]], signs_of_7(aux >> 7 * l), 1);
+        put_iq2(unit->s + 8 * l, spn_iq2_xxs_grid[qs[l]], signs_of_7(aux >> 7 * l), factor);
 }
 
 void spn_decode_iq2_xs(spn_quant_unit *unit, const uint8_t *row, size_t b) {
@@ -73,22 +76,23 @@ void spn_decode_iq3_xxs(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     const spn_block_iq3_xxs *block = (const spn_block_iq3_xxs *)row + b / 8;
     const uint8_t *qs = block->qs + 8 * (b % 8);
     uint32_t aux = spn_load_u32(block->aux + 4 * (b % 8));
-    unit_scale(unit, spn_f32_of_f16(block->d) * (float)(2 * (aux >> 28) + 1) * 0.25f);
+    int factor = (int)(2 * (aux >> 28) + 1);
+    unit_scale(unit, spn_f32_of_f16(block->d) * 0.25f);
     for (int i = 0; i < 8; i++)
         put_iq3(unit->s + 4 * i, spn_iq3_xxs_grid[qs[i]], values, signs_of_7(aux >> 7 * (i / 2)),
-                4 * (i % 2));
+                4 * (i % 2), factor);
 }
 
 void spn_decode_iq3_s(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     static const int8_t values[8] = {1, 3, 5, 7, 9, 11, 13, 15};
     const spn_block_iq3_s *block = (const spn_block_iq3_s *)row + b / 8;
     b %= 8;
-    unsigned ls = block->scales[b / 2] >> 4 * (b % 2) & 15;
-    unit_scale(unit, spn_f32_of_f16(block->d) * (float)(2 * ls + 1));
+    int factor = 2 * (block->scales[b / 2] >> 4 * (b % 2) & 15) + 1;
+    unit_scale(unit, spn_f32_of_f16(block->d));
     for (size_t i = 0; i < 8; i++) {
         unsigned index = block->qs[8 * b + i] | (block->qh[b] >> i & 1u) << 8;
         put_iq3(unit->s + 4 * i, spn_iq3_s_grid[index], values, block->signs[4 * b + i / 2],
-                4 * (int)(i % 2));
+                4 * (int)(i % 2), factor);
     }
 }
 
@@ -96,10 +100,11 @@ void spn_decode_iq1_s(spn_quant_unit *unit, const uint8_t *row, size_t b) {
     const spn_block_iq1_s *block = (const spn_block_iq1_s *)row + b / 8;
     b %= 8;
     unsigned qh = block->qh[b];
-    unit_scale(unit, spn_f32_of_f16(block->d) * (float)(2 * (qh >> 12 & 7) + 1) * 0.125f);
+    unit_scale(unit, spn_f32_of_f16(block->d) * 0.125f);
     for (size_t l = 0; l < 4; l++) {
         unsigned index = block->qs[4 * b + l] | (qh >> 3 * l & 7) << 8;
-        put_iq1(unit->s + 8 * l, spn_iq1_s_grid[index], qh & 0x8000 ? -1 : 1, 1);
+        put_iq1(unit->s + 8 * l, spn_iq1_s_grid[index], qh & 0x8000 ? -1 : 1,
+                (int)(2 * (qh >> 12 & 7) + 1));
     }
 }
 

@@ -300,6 +300,42 @@ static void quantize_group(int8_t *q, float *d, float *dsum, int16_t *sum, const
     }
 }
 
+/* 128 elements that share a scale. */
+static void quantize_128(int8_t *q, float *d, int16_t *sum, const float *x) {
+    v16 most = v_set1(0), odd = v_set1(0), errors[8];
+    for (int i = 0; i < 8; i++) {
+        v16 v = v_load(x + 16 * i);
+        most = v_max(most, v_abs(v));
+        odd = v_add(odd, v_sub(v, v));
+    }
+    float amax = v_max_all(most), id[8], step[8];
+    bool nan = m_any(v_is_nan(odd));
+    if (nan || !(127.0f / amax <= 0x1.fffffep127f)) {
+        memset(q, 0, SPN_ACT_GROUP);
+        memset(sum, 0, SPN_ACT_GROUP / 16 * sizeof(*sum));
+        *d = nan ? NAN : 0.0f;
+        return;
+    }
+    candidates_8(id, step, amax);
+    for (int j = 0; j < 8; j++) {
+        v16 error = v_set1(0), scale = v_set1(id[j]), down = v_set1(step[j]);
+        for (int i = 0; i < 8; i++) {
+            v16 v = v_load(x + 16 * i), e = v_fnma(down, v_round(v_mul(v, scale)), v);
+            error = v_fma(e, e, error);
+        }
+        errors[j] = error;
+    }
+    int best = v_least_fold(errors);
+    *d = step[best];
+    for (int i = 0; i < 4; i++) finish_block(q + 32 * i, sum + 2 * i, x + 32 * i, id[best]);
+}
+
+static void LANES_NAME(quantize_groups)(int8_t *q, float *d, int16_t *sum, const float *x,
+                                        size_t k) {
+    const size_t n = SPN_ACT_GROUP;
+    for (size_t g = 0; g < k / n; g++) quantize_128(q + n * g, d + g, sum + n / 16 * g, x + n * g);
+}
+
 static void LANES_NAME(quantize)(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x,
                                  size_t k) {
     for (size_t b = 0; b < k / 32; b += QUANT_GROUP) {
@@ -369,6 +405,7 @@ void LANES_NAME(spn_vec_init)(spn_kernels *table) {
     table->from_f32[SPN_TYPE_BF16] = LANES_NAME(from_f32_bf16);
     table->from_f32[SPN_TYPE_Q8_0] = LANES_NAME(from_f32_q8_0);
     table->quantize = LANES_NAME(quantize);
+    table->quantize_groups = LANES_NAME(quantize_groups);
     table->softmax = LANES_NAME(softmax);
     table->rms_norm = LANES_NAME(rms_norm);
     table->layer_norm = LANES_NAME(layer_norm);

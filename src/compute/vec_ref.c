@@ -21,47 +21,56 @@ static float dot_ref(const float *a, const float *b, size_t n) {
 
 /* ---- quantised activations: contract (2) ---- */
 
-/* One candidate scale; returns the error. */
-static float try_scale(int8_t *q, const float *x, float id, float d) {
-    float e[32];
-    for (size_t i = 0; i < 32; i++) {
+/* One candidate scale for n elements; returns the error. */
+static float try_scale(int8_t *q, const float *x, size_t n, float id, float d) {
+    float e[SPN_ACT_GROUP];
+    for (size_t i = 0; i < n; i++) {
         float rounded = (x[i] * id + 0x1.8p23f) - 0x1.8p23f;
         q[i] = (int8_t)rounded;
         e[i] = fmaf(-d, rounded, x[i]);
     }
-    return dot_ref(e, e, 32);
+    return dot_ref(e, e, n);
 }
 
-static float quantize_block(int8_t *q, const float *x) {
+/* n elements that share a scale, which is returned. */
+static float quantize_run(int8_t *q, const float *x, size_t n) {
     float amax = 0.0f, best = 0.0f, d_best = 0.0f;
     bool nan = false;
-    memset(q, 0, 32);
-    for (size_t i = 0; i < 32; i++) {
+    memset(q, 0, n);
+    for (size_t i = 0; i < n; i++) {
         nan = nan || x[i] != x[i];
         amax = spn_vm_max(amax, fabsf(x[i]));
     }
     if (nan || amax > 0x1.fffffep127f) return NAN;
     if (127.0f / amax > 0x1.fffffep127f) return 0.0f; /* amax 0 too */
     for (int j = 0; j < 8; j++) {
-        int8_t tried[32];
-        float n = 127.0f - (float)j, d = amax / n, error = try_scale(tried, x, n / amax, d);
+        int8_t tried[SPN_ACT_GROUP];
+        float m = 127.0f - (float)j, d = amax / m, error = try_scale(tried, x, n, m / amax, d);
         if (j > 0 && !(error < best)) continue;
         best = error;
         d_best = d;
-        memcpy(q, tried, 32);
+        memcpy(q, tried, n);
     }
     return d_best;
 }
 
-static void quantize_ref(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x, size_t k) {
-    for (size_t b = 0; b < k / 32; b++) {
-        d[b] = quantize_block(q + 32 * b, x + 32 * b);
-        for (size_t s = 2 * b; s < 2 * b + 2; s++) {
-            sum[s] = 0;
-            for (size_t i = 0; i < 16; i++) sum[s] = (int16_t)(sum[s] + q[16 * s + i]);
-        }
-        dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
+static void sums_of_16(int16_t *sum, const int8_t *q, size_t k) {
+    for (size_t s = 0; s < k / 16; s++) {
+        sum[s] = 0;
+        for (size_t i = 0; i < 16; i++) sum[s] = (int16_t)(sum[s] + q[16 * s + i]);
     }
+}
+
+static void quantize_ref(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x, size_t k) {
+    for (size_t b = 0; b < k / 32; b++) d[b] = quantize_run(q + 32 * b, x + 32 * b, 32);
+    sums_of_16(sum, q, k);
+    for (size_t b = 0; b < k / 32; b++) dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
+}
+
+static void quantize_groups_ref(int8_t *q, float *d, int16_t *sum, const float *x, size_t k) {
+    const size_t n = SPN_ACT_GROUP;
+    for (size_t g = 0; g < k / n; g++) d[g] = quantize_run(q + n * g, x + n * g, n);
+    sums_of_16(sum, q, k);
 }
 
 /* ---- norms and softmax ---- */
@@ -180,6 +189,7 @@ void spn_vec_init_ref(spn_kernels *table) {
     SPN_ROW_TYPES(SET_TO)
     SPN_KV_TYPES(SET_FROM)
     table->quantize = quantize_ref;
+    table->quantize_groups = quantize_groups_ref;
     table->softmax = softmax_ref;
     table->rms_norm = rms_norm_ref;
     table->layer_norm = layer_norm_ref;

@@ -27,9 +27,8 @@ spn_op *spn_pass_emit(spn_pass *pass, spn_op_kind kind, uint32_t n_rows) {
     return op;
 }
 
-bool spn_pass_quantizes(const spn_pass *pass, const spn_matrix *w) {
-    bool is_float = w->type == SPN_TYPE_F32 || w->type == SPN_TYPE_F16 || w->type == SPN_TYPE_BF16;
-    return w->data != NULL && !is_float && !pass->options.exact;
+unsigned spn_pass_form(const spn_pass *pass, const spn_matrix *w) {
+    return w->data != NULL && !pass->options.exact ? spn_act_form_of(w->type) : 0;
 }
 
 spn_acts spn_pass_acts(const spn_acts *home, size_t k) {
@@ -64,10 +63,10 @@ static spn_op_norm *emit_norm(spn_pass *pass, const spn_norm *norm, spn_view x) 
 }
 
 void spn_pass_norm(spn_pass *pass, const spn_norm *norm, spn_view x, const spn_acts *acts,
-                   bool quantize) {
+                   unsigned forms) {
     spn_op_norm *op = emit_norm(pass, norm, x);
     op->acts = *acts;
-    op->quantize = quantize;
+    op->forms = forms;
 }
 
 void spn_pass_norm_to(spn_pass *pass, const spn_norm *norm, spn_view x, spn_view y, bool add) {
@@ -133,20 +132,21 @@ static void write_mixer(spn_pass *pass, uint32_t l, const spn_acts *input, spn_b
     }
 }
 
-static void quantize(spn_pass *pass, const spn_acts *acts, bool wanted) {
-    if (wanted)
-        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize = (spn_op_quantize){*acts};
+void spn_pass_quantize(spn_pass *pass, const spn_acts *acts, unsigned forms) {
+    if (forms != 0)
+        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize =
+            (spn_op_quantize){*acts, forms};
 }
 
 /* The stream itself as a branch's input, for blocks without a norm before. */
-static const spn_acts *stream_as_input(spn_pass *pass, bool wants_quantized) {
+static const spn_acts *stream_as_input(spn_pass *pass, unsigned forms) {
     pass->stream = spn_pass_alias(&pass->in, pass->x);
-    quantize(pass, &pass->stream, wants_quantized);
+    spn_pass_quantize(pass, &pass->stream, forms);
     return &pass->stream;
 }
 
-static const spn_acts *normed_input(spn_pass *pass, const spn_norm *norm, bool quantize) {
-    spn_pass_norm(pass, norm, pass->x, &pass->in, quantize);
+static const spn_acts *normed_input(spn_pass *pass, const spn_norm *norm, unsigned forms) {
+    spn_pass_norm(pass, norm, pass->x, &pass->in, forms);
     return &pass->in;
 }
 
@@ -154,16 +154,16 @@ static void write_block(spn_pass *pass, uint32_t l) {
     const spn_network *network = pass->network;
     const spn_layer *layer = &network->layers[l];
     spn_branch stream = {pass->x, true, network->residual_scale}, tmp = {pass->tmp, false, 1};
-    bool mixer_q = spn_pass_mixer_quantizes(pass, layer);
-    bool ffn_q = spn_pass_ffn_quantizes(pass, layer);
+    unsigned mixer_forms = spn_pass_mixer_forms(pass, layer);
+    unsigned ffn_forms = spn_pass_ffn_forms(pass, layer);
     spn_block_kind block = network->arch->block;
     bool post = block == SPN_BLOCK_SANDWICH || block == SPN_BLOCK_POST;
     bool side_by_side =
         block == SPN_BLOCK_PARALLEL || (block == SPN_BLOCK_PRE && !layer->ffn_norm.present);
     const spn_acts *input =
         layer->attn_norm.present
-            ? normed_input(pass, &layer->attn_norm, mixer_q || (side_by_side && ffn_q))
-            : stream_as_input(pass, mixer_q);
+            ? normed_input(pass, &layer->attn_norm, mixer_forms | (side_by_side ? ffn_forms : 0))
+            : stream_as_input(pass, mixer_forms);
     write_mixer(pass, l, input, post ? tmp : stream);
     if (post) spn_pass_norm_to(pass, &layer->attn_post_norm, pass->tmp, pass->x, true);
     if (block == SPN_BLOCK_ENCODER)
@@ -173,9 +173,9 @@ static void write_block(spn_pass *pass, uint32_t l) {
         spn_pass_dense_and_experts(pass, layer);
     } else {
         if (layer->ffn_norm.present)
-            input = normed_input(pass, &layer->ffn_norm, ffn_q);
+            input = normed_input(pass, &layer->ffn_norm, ffn_forms);
         else if (!side_by_side)
-            input = stream_as_input(pass, ffn_q);
+            input = stream_as_input(pass, ffn_forms);
         spn_pass_ffn(pass, layer, input, post ? tmp : stream);
     }
     if (post) spn_pass_norm_to(pass, &layer->ffn_post_norm, pass->tmp, pass->x, true);
@@ -203,7 +203,7 @@ static void write_logits(spn_pass *pass, const uint32_t *rows, uint32_t n_out, s
     spn_pass_emit(pass, SPN_OP_GATHER, n_out)->gather =
         (spn_op_gather){rows, network->n_embd, pass->x, pass->out_x};
     spn_pass_norm(pass, &network->output_norm, pass->out_x, &pass->out_in,
-                  spn_pass_quantizes(pass, &network->output.w));
+                  spn_pass_form(pass, &network->output.w));
     spn_pass_matmul(pass, &network->output, &pass->out_in, out, false, network->logit_scale);
     if (network->logit_softcap != 0)
         spn_pass_map(pass, SPN_MAP_SOFTCAP, network->n_vocab, out, (spn_view){0}, out,
@@ -244,9 +244,9 @@ spn_status spn_pass_project(spn_pass *pass, float *x, uint32_t n, const atomic_i
     pass->n_ops = 0;
     pass->n_rows = n;
     pass->failed = false;
-    quantize(pass, &in, spn_pass_quantizes(pass, &up->w));
+    spn_pass_quantize(pass, &in, spn_pass_form(pass, &up->w));
     spn_pass_matmul(pass, up, &in, wide.x, false, 1);
-    quantize(pass, &wide, spn_pass_quantizes(pass, &down->w));
+    spn_pass_quantize(pass, &wide, spn_pass_form(pass, &down->w));
     spn_pass_matmul(pass, down, &wide, in.x, false, 1);
     if (pass->failed) return SPN_NO_MEMORY(err, "a pass");
     return pass->backend->run(pass->backend, pass->ops, pass->n_ops, &batch, cancel, err);

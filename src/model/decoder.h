@@ -52,12 +52,14 @@ struct spn_pass {
 /* The next operation of the pass, its union cleared; never NULL. */
 spn_op *spn_pass_emit(spn_pass *pass, spn_op_kind kind, uint32_t n_rows);
 
-/* Whether a product with this matrix reads quantised activations. */
-bool spn_pass_quantizes(const spn_pass *pass, const spn_matrix *w);
+/* The form in which a product with this matrix reads its activations, as in spn_act_form_of. */
+unsigned spn_pass_form(const spn_pass *pass, const spn_matrix *w);
+/* Fills forms of acts (0: none) from its x. */
+void spn_pass_quantize(spn_pass *pass, const spn_acts *acts, unsigned forms);
 
-/* acts = norm(x), quantised if any of the matrices wants it (NULL ends nothing; n of them). */
+/* acts = norm(x), with quantised forms. */
 void spn_pass_norm(spn_pass *pass, const spn_norm *norm, spn_view x, const spn_acts *acts,
-                   bool quantize);
+                   unsigned forms);
 /* y += scale * norm(x), or y = norm(x) without `add`. */
 void spn_pass_norm_to(spn_pass *pass, const spn_norm *norm, spn_view x, spn_view y, bool add);
 /* y = W acts + bias, or y += scale * that. */
@@ -82,10 +84,10 @@ typedef struct spn_branch {
 void spn_pass_attention(spn_pass *pass, uint32_t l, const spn_acts *input, spn_branch branch);
 void spn_pass_latent(spn_pass *pass, uint32_t l, const spn_acts *input, spn_branch branch);
 void spn_pass_linear(spn_pass *pass, uint32_t l, const spn_acts *input, spn_branch branch);
-bool spn_pass_mixer_quantizes(const spn_pass *pass, const spn_layer *layer);
+unsigned spn_pass_mixer_forms(const spn_pass *pass, const spn_layer *layer);
 
 void spn_pass_ffn(spn_pass *pass, const spn_layer *layer, const spn_acts *input, spn_branch branch);
-bool spn_pass_ffn_quantizes(const spn_pass *pass, const spn_layer *layer);
+unsigned spn_pass_ffn_forms(const spn_pass *pass, const spn_layer *layer);
 /* gemma4: dense unit and experts side by side, from pass->x into tmp. */
 void spn_pass_dense_and_experts(spn_pass *pass, const spn_layer *layer);
 

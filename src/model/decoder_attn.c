@@ -4,13 +4,13 @@
 
 #include "model/decoder.h"
 
-bool spn_pass_mixer_quantizes(const spn_pass *pass, const spn_layer *layer) {
+unsigned spn_pass_mixer_forms(const spn_pass *pass, const spn_layer *layer) {
     const spn_linear *readers[] = {&layer->q,    &layer->k,     &layer->v,
                                    &layer->q_a,  &layer->kv_a,  &layer->z,
                                    &layer->beta, &layer->alpha, &layer->ba};
-    for (size_t i = 0; i < SPN_COUNT(readers); i++)
-        if (spn_pass_quantizes(pass, &readers[i]->w)) return true;
-    return false;
+    unsigned forms = 0;
+    for (size_t i = 0; i < SPN_COUNT(readers); i++) forms |= spn_pass_form(pass, &readers[i]->w);
+    return forms;
 }
 
 /* One operation for all matrices that read the same input. */
@@ -24,14 +24,14 @@ static void project(spn_pass *pass, const spn_acts *input, const spn_linear *con
                 (spn_matmul_part){linears[i]->w, linears[i]->bias, views[i], false, 1};
 }
 
-/* acts may be filled part by part only where the parts are whole blocks. */
-static void quantize_rest(spn_pass *pass, const spn_acts *acts, bool wanted, bool by_head) {
-    if (wanted && !by_head)
-        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize = (spn_op_quantize){*acts};
+/* The forms that may be filled in parts of n elements: those of which n is whole runs. */
+static unsigned forms_in_parts(unsigned forms, size_t n) {
+    if (n % SPN_ACT_GROUP != 0) forms &= ~(unsigned)SPN_ACT_FORM_GROUPS;
+    return n % SPN_ACT_BLOCK == 0 ? forms : 0;
 }
 
 static void attend(spn_pass *pass, uint32_t l, spn_view gate, size_t gate_pitch,
-                   const spn_acts *out, bool quantize) {
+                   const spn_acts *out, unsigned forms) {
     const spn_network *network = pass->network;
     const spn_layer *layer = &network->layers[l];
     spn_pass_emit(pass, SPN_OP_ATTEND, pass->n_rows)->attend = (spn_op_attend){
@@ -49,7 +49,7 @@ static void attend(spn_pass *pass, uint32_t l, spn_view gate, size_t gate_pitch,
         .gate = gate,
         .gate_pitch = gate_pitch,
         .out = *out,
-        .quantize = quantize && layer->dim_v % SPN_ACT_BLOCK == 0,
+        .forms = forms,
     };
 }
 
@@ -115,10 +115,11 @@ void spn_pass_attention(spn_pass *pass, uint32_t l, const spn_acts *input, spn_b
         op->k_pitch = layer->dim_k;
         op->v_pitch = layer->dim_v;
     }
-    bool quantize = spn_pass_quantizes(pass, &layer->o.w);
+    unsigned forms = spn_pass_form(pass, &layer->o.w);
+    unsigned by_head = forms_in_parts(forms, layer->dim_v);
     spn_acts out = spn_pass_acts(&pass->attn, layer->n_head * layer->dim_v);
-    attend(pass, l, gated ? spn_view_at(q, layer->dim_k) : (spn_view){0}, q_pitch, &out, quantize);
-    quantize_rest(pass, &out, quantize, layer->dim_v % SPN_ACT_BLOCK == 0);
+    attend(pass, l, gated ? spn_view_at(q, layer->dim_k) : (spn_view){0}, q_pitch, &out, by_head);
+    spn_pass_quantize(pass, &out, forms & ~by_head);
     spn_pass_matmul(pass, &layer->o, &out, branch.y, branch.add, branch.scale);
 }
 
@@ -138,7 +139,7 @@ static void latent_query(spn_pass *pass, const spn_layer *layer, const spn_acts 
     spn_acts low = spn_pass_acts(&pass->q_rank, rank);
     spn_pass_matmul(pass, &layer->q_a, input, low.x, false, 1);
     norm_all_heads(pass, layer->q_a_norm.w, low.x, rank);
-    quantize_rest(pass, &low, spn_pass_quantizes(pass, &layer->q_b.w), false);
+    spn_pass_quantize(pass, &low, spn_pass_form(pass, &layer->q_b.w));
     spn_pass_matmul(pass, &layer->q_b, &low, q, false, 1);
 }
 
@@ -165,10 +166,10 @@ void spn_pass_latent(spn_pass *pass, uint32_t l, const spn_acts *input, spn_bran
     op->rot_last = true;
     op->k = op->v = kv;
     spn_acts latent = {.x = pass->attn_latent}, out = spn_pass_acts(&pass->attn, H * v);
-    attend(pass, l, (spn_view){0}, 0, &latent, false);
+    attend(pass, l, (spn_view){0}, 0, &latent, 0);
     spn_pass_emit(pass, SPN_OP_HEAD_MATMUL, pass->n_rows)->head_matmul =
         (spn_op_head_matmul){layer->v_b, pass->attn_latent, out.x, r, v};
-    quantize_rest(pass, &out, spn_pass_quantizes(pass, &layer->o.w), false);
+    spn_pass_quantize(pass, &out, spn_pass_form(pass, &layer->o.w));
     spn_pass_matmul(pass, &layer->o, &out, branch.y, branch.add, branch.scale);
 }
 
@@ -190,7 +191,7 @@ void spn_pass_linear(spn_pass *pass, uint32_t l, const spn_acts *input, spn_bran
     spn_pass_emit(pass, SPN_OP_CONV, pass->n_rows)->conv =
         (spn_op_conv){l, channels, network->n_taps, layer->conv, qkv, pass->conv};
     size_t conv_bytes = (channels * (network->n_taps - 1) * sizeof(float) + 63) / 64 * 64;
-    bool quantize = spn_pass_quantizes(pass, &layer->ssm_out.w), by_head = d % SPN_ACT_BLOCK == 0;
+    unsigned forms = spn_pass_form(pass, &layer->ssm_out.w), by_head = forms_in_parts(forms, d);
     spn_acts out = spn_pass_acts(&pass->attn, d * vh);
     spn_pass_emit(pass, SPN_OP_DELTA, pass->n_rows)->delta =
         (spn_op_delta){.layer = l,
@@ -209,7 +210,7 @@ void spn_pass_linear(spn_pass *pass, uint32_t l, const spn_acts *input, spn_bran
                        .alpha = alpha,
                        .beta_pitch = together ? 2 * per : 0,
                        .out = out,
-                       .quantize = quantize && by_head};
-    quantize_rest(pass, &out, quantize, by_head);
+                       .forms = by_head};
+    spn_pass_quantize(pass, &out, forms & ~by_head);
     spn_pass_matmul(pass, &layer->ssm_out, &out, branch.y, branch.add, branch.scale);
 }

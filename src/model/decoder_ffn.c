@@ -15,7 +15,7 @@ static void write_glu(spn_pass *pass, const spn_acts *input, const spn_linear *g
                      .up_bias = up->bias,
                      .activation = pass->network->arch->activation,
                      .out = *out,
-                     .quantize = spn_pass_quantizes(pass, &reader->w)};
+                     .forms = spn_pass_form(pass, &reader->w)};
 }
 
 static void write_dense(spn_pass *pass, const spn_layer *layer, const spn_acts *input,
@@ -48,8 +48,7 @@ static void write_chosen(spn_pass *pass, const spn_experts *experts, const spn_a
                          spn_branch branch) {
     const spn_network *network = pass->network;
     spn_routes *routes = &pass->routes;
-    bool q_in =
-        spn_pass_quantizes(pass, &experts->gate.w) || spn_pass_quantizes(pass, &experts->up.w);
+    unsigned q_in = spn_pass_form(pass, &experts->gate.w) | spn_pass_form(pass, &experts->up.w);
     spn_pass_emit(pass, SPN_OP_MOE_GATHER, pass->n_rows)->moe_gather =
         (spn_op_moe_gather){routes, *input, pass->slot_in, network->weigh_input, q_in};
     spn_pass_emit(pass, SPN_OP_MOE_GLU, pass->n_rows)->moe_glu =
@@ -61,7 +60,7 @@ static void write_chosen(spn_pass *pass, const spn_experts *experts, const spn_a
                           .up_bias = experts->up.bias,
                           .activation = network->arch->activation,
                           .out = pass->slot_ffn,
-                          .quantize = spn_pass_quantizes(pass, &experts->down.w)}};
+                          .forms = spn_pass_form(pass, &experts->down.w)}};
     spn_pass_emit(pass, SPN_OP_MOE_MATMUL, pass->n_rows)->moe_matmul = (spn_op_moe_matmul){
         routes, pass->slot_ffn, experts->down.w, experts->down.bias, pass->slot_out};
     spn_pass_emit(pass, SPN_OP_MOE_SUM, pass->n_rows)->moe_sum =
@@ -102,14 +101,14 @@ void spn_pass_ffn(spn_pass *pass, const spn_layer *layer, const spn_acts *input,
     write_shared(pass, layer->experts, input, branch);
 }
 
-bool spn_pass_ffn_quantizes(const spn_pass *pass, const spn_layer *layer) {
+unsigned spn_pass_ffn_forms(const spn_pass *pass, const spn_layer *layer) {
     const spn_experts *experts = layer->experts;
-    if (spn_pass_quantizes(pass, &layer->gate.w) || spn_pass_quantizes(pass, &layer->up.w))
-        return true;
-    return experts != NULL && (spn_pass_quantizes(pass, &experts->router.w) ||
-                               spn_pass_quantizes(pass, &experts->shared_up.w) ||
-                               spn_pass_quantizes(pass, &experts->shared_gate.w) ||
-                               spn_pass_quantizes(pass, &experts->shared_switch.w));
+    unsigned forms = spn_pass_form(pass, &layer->gate.w) | spn_pass_form(pass, &layer->up.w);
+    if (experts == NULL) return forms;
+    return forms | spn_pass_form(pass, &experts->router.w) |
+           spn_pass_form(pass, &experts->shared_up.w) |
+           spn_pass_form(pass, &experts->shared_gate.w) |
+           spn_pass_form(pass, &experts->shared_switch.w);
 }
 
 /* ---- gemma4 ---- */
@@ -119,17 +118,16 @@ bool spn_pass_ffn_quantizes(const spn_pass *pass, const spn_layer *layer) {
 void spn_pass_dense_and_experts(spn_pass *pass, const spn_layer *layer) {
     const spn_experts *experts = layer->experts;
     spn_branch tmp = {pass->tmp, false, 1}, moe_tmp = {pass->moe_tmp, false, 1};
-    bool dense_q =
-        spn_pass_quantizes(pass, &layer->gate.w) || spn_pass_quantizes(pass, &layer->up.w);
+    unsigned dense_q = spn_pass_form(pass, &layer->gate.w) | spn_pass_form(pass, &layer->up.w);
     spn_pass_norm(pass, &layer->ffn_norm, pass->x, &pass->in, dense_q);
     write_dense(pass, layer, &pass->in, tmp);
     spn_pass_norm_to(pass, &layer->dense_post_norm, pass->tmp, pass->tmp, false);
 
     spn_norm router_norm = {.w = experts->input_scale, .present = true};
     spn_pass_norm(pass, &router_norm, pass->x, &pass->router_in,
-                  spn_pass_quantizes(pass, &experts->router.w));
+                  spn_pass_form(pass, &experts->router.w));
     write_route(pass, experts, &pass->router_in, 1.0f / sqrtf((float)pass->network->n_embd));
-    spn_pass_norm(pass, &layer->moe_norm, pass->x, &pass->in, false);
+    spn_pass_norm(pass, &layer->moe_norm, pass->x, &pass->in, 0);
     write_chosen(pass, experts, &pass->in, moe_tmp);
     spn_pass_norm_to(pass, &layer->moe_post_norm, pass->moe_tmp, pass->moe_tmp, false);
     spn_pass_map(pass, SPN_MAP_ADD, pass->network->n_embd, pass->tmp, pass->moe_tmp, pass->tmp, 0,
@@ -143,9 +141,7 @@ void spn_pass_per_layer_inputs(spn_pass *pass, const spn_batch *batch) {
     spn_pass_emit(pass, SPN_OP_EMBED, pass->n_rows)->embed = (spn_op_embed){
         network->per_layer_embd, batch->tokens, sqrtf((float)p), false, pass->per_layer};
     pass->stream = spn_pass_alias(&pass->in, pass->x);
-    if (spn_pass_quantizes(pass, &network->per_layer_proj.w))
-        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize =
-            (spn_op_quantize){pass->stream};
+    spn_pass_quantize(pass, &pass->stream, spn_pass_form(pass, &network->per_layer_proj.w));
     spn_pass_matmul(pass, &network->per_layer_proj, &pass->stream, pass->per_layer2, false,
                     1.0f / sqrtf((float)network->n_embd));
     spn_norm norm = {.w = network->per_layer_norm, .present = true};
@@ -165,14 +161,11 @@ void spn_pass_per_layer_mix(spn_pass *pass, uint32_t l) {
     const spn_layer *layer = &network->layers[l];
     size_t p = network->n_per_layer;
     pass->stream = spn_pass_alias(&pass->in, pass->x);
-    if (spn_pass_quantizes(pass, &layer->inp_gate.w))
-        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize =
-            (spn_op_quantize){pass->stream};
+    spn_pass_quantize(pass, &pass->stream, spn_pass_form(pass, &layer->inp_gate.w));
     spn_pass_matmul(pass, &layer->inp_gate, &pass->stream, pass->inp.x, false, 1);
     spn_pass_map(pass, SPN_MAP_GELU_MUL, p, pass->inp.x, spn_view_at(pass->per_layer, l * p),
                  pass->inp.x, 0, NULL);
-    if (spn_pass_quantizes(pass, &layer->inp_proj.w))
-        spn_pass_emit(pass, SPN_OP_QUANTIZE, pass->n_rows)->quantize = (spn_op_quantize){pass->inp};
+    spn_pass_quantize(pass, &pass->inp, spn_pass_form(pass, &layer->inp_proj.w));
     spn_pass_matmul(pass, &layer->inp_proj, &pass->inp, pass->tmp, false, 1);
     spn_pass_norm_to(pass, &layer->inp_post_norm, pass->tmp, pass->x, true);
 }

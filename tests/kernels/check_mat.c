@@ -20,12 +20,13 @@ static void take_float_acts(check *c, product *p, check_fill fill) {
 }
 
 static void take_quant_acts(check *c, product *p, check_fill fill) {
-    size_t n = p->args.n_tokens * p->args.k, n_blocks = n / 32;
+    bool in_groups = check_block_len(c->test->type) == 256;
+    size_t n = p->args.n_tokens * p->args.k, n_d = n / (in_groups ? 128 : 32);
     int8_t *q = check_take(c, n);
-    float *d = check_take(c, 4 * n_blocks), *dsum = check_take(c, 4 * n_blocks);
-    int16_t *sum = check_take(c, 4 * n_blocks);
+    float *d = check_take(c, 4 * n_d), *dsum = in_groups ? NULL : check_take(c, 4 * n_d);
+    int16_t *sum = check_take(c, 2 * (n / 16));
     unsigned pattern = (unsigned)check_range(c, 0, 9);
-    check_floats(c, d, n_blocks, fill);
+    check_floats(c, d, n_d, fill);
     for (size_t i = 0; i < n; i++)
         q[i] = pattern == 0   ? 127
                : pattern == 1 ? -127
@@ -35,7 +36,8 @@ static void take_quant_acts(check *c, product *p, check_fill fill) {
         sum[s] = 0;
         for (size_t i = 0; i < 16; i++) sum[s] = (int16_t)(sum[s] + q[16 * s + i]);
     }
-    for (size_t b = 0; b < n_blocks; b++) dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
+    for (size_t b = 0; !in_groups && b < n_d; b++)
+        dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
     p->args.act = (spn_act){.q = q, .d = d, .dsum = dsum, .sum = sum};
 }
 

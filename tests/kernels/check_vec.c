@@ -17,6 +17,7 @@ typedef void (*rope_fn)(float *x, const float *cs, size_t n_rot);
 typedef size_t (*argmax_fn)(const float *x, size_t n);
 typedef void (*quantize_fn)(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x,
                             size_t k);
+typedef void (*quantize_groups_fn)(int8_t *q, float *d, int16_t *sum, const float *x, size_t k);
 
 /* Short ones, odd tails, and now and then a long one. */
 static size_t any_length(check *c) {
@@ -147,6 +148,28 @@ static void run_quantize(check *c) {
     check_same_bytes(c, "sum", sum[0], sum[1], 4 * n_blocks);
 }
 
+static void run_quantize_groups(check *c) {
+    size_t n_groups = check_range(c, 1, 20), k = 128 * n_groups;
+    float *x = check_take(c, 4 * k);
+    check_fill fill = check_fill_any(c);
+    for (size_t b = 0; b < k / 32; b++) { /* groups of one kind of number, and mixed ones */
+        if (b % 4 == 0 || check_chance(c, 20)) fill = check_fill_any(c);
+        check_floats(c, x + 32 * b, 32, fill);
+    }
+    int8_t *q[2];
+    float *d[2];
+    int16_t *sum[2];
+    for (int i = 0; i < 2; i++) {
+        q[i] = check_take(c, k);
+        d[i] = check_take(c, 4 * n_groups);
+        sum[i] = check_take(c, k / 8);
+        FN(i ? c->level : c->ref, c, quantize_groups_fn)(q[i], d[i], sum[i], x, k);
+    }
+    check_same_bytes(c, "q", q[0], q[1], k);
+    check_same_floats(c, "d", d[0], d[1], n_groups);
+    check_same_bytes(c, "sum", sum[0], sum[1], k / 8);
+}
+
 /* ---- bench: 4096 elements that stay in the first cache ---- */
 
 enum { BENCH_N = 4096 };
@@ -172,6 +195,7 @@ static void call_kernel(void *arg) {
     if (run == run_rope) ((rope_fn)fn)(v->y, v->x, BENCH_N);
     if (run == run_argmax) v->y[0] = (float)((argmax_fn)fn)(v->x, BENCH_N);
     if (run == run_quantize) ((quantize_fn)fn)(v->q, v->y, v->b, v->sum, v->x, BENCH_N);
+    if (run == run_quantize_groups) ((quantize_groups_fn)fn)(v->q, v->y, v->sum, v->x, BENCH_N);
 }
 
 static void bench_vec(check *c) {
@@ -209,6 +233,7 @@ const check_case *check_vec_cases(void) {
         CASE(rope_interleaved, run_rope, 0),
         CASE(rope_split, run_rope, 0),
         CASE(quantize, run_quantize, 0),
+        CASE(quantize_groups, run_quantize_groups, 0),
         {"", 0, SPN_TYPE_F32, 0, NULL, NULL},
     };
     return cases;

@@ -1,0 +1,193 @@
+/* qmat_avx512_blocks.c - AVX-512 products with types that have blocks of 32: activations, tiles and
+ * the choice of way. SPDX-License-Identifier: Apache-2.0
+ *
+ * qmat_avx512.h tells how the kernels work; qmat_avx512_b32.c has the types.
+ */
+#include "compute/qmat_avx512_blocks.h"
+
+/* ---- activations in the order of the rows' kernels ---- */
+
+/* Block c's float in all of lane c. */
+INLINE __m512 spread_floats(const float *x, __mmask8 blocks) {
+    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    return _mm512_permutexvar_ps(lanes, _mm512_castps128_ps512(_mm_maskz_loadu_ps(blocks, x)));
+}
+
+/* The `n` blocks (1 to 4) of a group that begins at block `at` of all activations. */
+static void arrange_group(blocks_act *out, const spn_act *act, size_t at, size_t n,
+                          const blocks_type *type) {
+    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    __mmask8 blocks = (__mmask8)((1u << n) - 1), sums = (__mmask8)((1u << 2 * n) - 1);
+    __mmask64 bytes = n >= 2 ? ~0ull : 0xffffffffull;
+    __mmask64 more = n >= 4 ? ~0ull : n == 3 ? 0xffffffffull : 0;
+    __m512i q0 = _mm512_maskz_loadu_epi8(bytes, act->q + 32 * at);
+    __m512i q1 = _mm512_maskz_loadu_epi8(more, act->q + 32 * at + 64);
+    _mm512_store_si512(out->a, _mm512_shuffle_i64x2(q0, q1, 0x88));
+    _mm512_store_si512(out->b, _mm512_shuffle_i64x2(q0, q1, 0xdd));
+    _mm512_store_ps(out->d, spread_floats(act->d + at, blocks));
+    if (type->has_min) {
+        _mm512_store_ps(out->extra, spread_floats(act->dsum + at, blocks));
+        return;
+    }
+    __m128i sum = _mm_maskz_loadu_epi16(sums, act->sum + 2 * at);
+    sum = _mm_madd_epi16(sum, _mm_set1_epi16((short)-type->offset));
+    _mm512_store_si512(out->extra,
+                       _mm512_maskz_permutexvar_epi32(0x1111, lanes, _mm512_castsi128_si512(sum)));
+}
+
+/* `width` tokens a group; those that do not exist stay as they are. */
+static void arrange_acts(blocks_act *out, const spn_matmul_args *args, size_t first,
+                         size_t n_tokens, size_t width, const blocks_type *type) {
+    size_t n_blocks = args->k / 32;
+    for (size_t t = 0; t < n_tokens; t++)
+        for (size_t b = 0; b < n_blocks; b += 4)
+            arrange_group(out + b / 4 * width + t, &args->act, (first + t) * n_blocks + b,
+                          spn_min_size(n_blocks - b, 4), type);
+}
+
+static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
+                     const blocks_type *type) {
+    blocks_act *acts = args->scratch;
+    blocks_job job = {.w = args->w,
+                      .row_bytes = args->row_bytes,
+                      .n_blocks = args->k / 32,
+                      .row_begin = begin,
+                      .row_end = end,
+                      .acts = acts,
+                      .ldy = args->ldy};
+    for (size_t t = 0; t < args->n_tokens; t += job.n_tokens) {
+        size_t left = args->n_tokens - t, log = rows_width_log(left);
+        job.n_tokens = spn_min_size((size_t)1 << log, left);
+        arrange_acts(acts, args, t, job.n_tokens, (size_t)1 << log, type);
+        job.y = args->y + t * args->ldy;
+        type->rows[log](&job);
+    }
+}
+
+/* ---- tiles ---- */
+
+/* A tile's tokens: row t is t * stride further on. */
+typedef struct tile_acts {
+    const int8_t *q;
+    const float *d, *dsum;
+    const int32_t *start; /* [token][n_blocks]: -offset * sum */
+    tile_fetch *fetch;
+} tile_acts;
+
+typedef void (*tile_fn)(const blocks_panel *panel, const tile_acts *acts, float *y, size_t ldy,
+                        size_t n_rows);
+
+/* acc = chain `chain` of n tokens and 32 rows. */
+INLINE void tile_chain(__m512 (*acc)[2], const blocks_panel *panel, const tile_acts *acts,
+                       size_t chain, const int n, const bool has_min) {
+    const size_t k = 32 * panel->n_blocks, n_blocks = panel->n_blocks;
+    for (int t = 0; t < n; t++) acc[t][0] = acc[t][1] = _mm512_setzero_ps();
+    size_t slot = chain * panel->n_groups;
+    for (size_t b = chain; b < panel->n_blocks; b += 4, slot++) {
+        __m512i s[TILE_TOKENS][2];
+        fetch_step(acts->fetch);
+        for (int t = 0; t < n; t++)
+            s[t][0] = s[t][1] = has_min ? _mm512_setzero_si512()
+                                        : _mm512_set1_epi32(acts->start[AT(t, n_blocks) + b]);
+        tile_steps(s, panel->q + 1024 * slot, acts->q + 32 * b, k, n, 8);
+        const float *d = panel->d + 32 * slot, *m = panel->n + 32 * slot;
+        for (int t = 0; t < n; t++) {
+            __m512 act_d = _mm512_set1_ps(acts->d[AT(t, n_blocks) + b]);
+            for (int h = 0; h < 2; h++)
+                acc[t][h] =
+                    _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[t][h]),
+                                    _mm512_mul_ps(_mm512_load_ps(d + 16 * h), act_d), acc[t][h]);
+        }
+        for (int t = 0; t < n && has_min; t++) {
+            __m512 dsum = _mm512_set1_ps(acts->dsum[AT(t, n_blocks) + b]);
+            for (int h = 0; h < 2; h++)
+                acc[t][h] = _mm512_fmadd_ps(_mm512_load_ps(m + 16 * h), dsum, acc[t][h]);
+        }
+    }
+}
+
+INLINE void tile(const blocks_panel *panel, const tile_acts *acts, float *y, size_t ldy,
+                 size_t n_rows, const int n, const bool has_min) {
+    __m512 acc[TILE_TOKENS][2], sum[2][TILE_TOKENS][2];
+    memset(sum, 0, sizeof(sum));
+    fetch_output(y, ldy, n);
+    for (size_t chain = 0; chain < 4; chain++) { /* (acc0 + acc2) + (acc1 + acc3) */
+        tile_chain(acc, panel, acts, chain, n, has_min);
+        for (int t = 0; t < n; t++)
+            for (int h = 0; h < 2; h++)
+                sum[chain % 2][t][h] =
+                    chain < 2 ? acc[t][h] : _mm512_add_ps(sum[chain % 2][t][h], acc[t][h]);
+    }
+    for (int t = 0; t < n; t++)
+        for (int h = 0; h < 2; h++) acc[t][h] = _mm512_add_ps(sum[0][t][h], sum[1][t][h]);
+    store_tile(y, ldy, n_rows, acc, n);
+}
+
+#define TILE(name, n, has_min)                                                                \
+    static void tile_##name##_##n(const blocks_panel *panel, const tile_acts *acts, float *y, \
+                                  size_t ldy, size_t n_rows) {                                \
+        tile(panel, acts, y, ldy, n_rows, n, has_min);                                        \
+    }
+#define TILES(name, has_min) \
+    TILE(name, 1, has_min)   \
+    TILE(name, 2, has_min)   \
+    TILE(name, 3, has_min) TILE(name, 4, has_min) TILE(name, 5, has_min) TILE(name, 6, has_min)
+TILES(plain, false)
+TILES(min, true)
+
+static const tile_fn tiles_plain[TILE_TOKENS] = {tile_plain_1, tile_plain_2, tile_plain_3,
+                                                 tile_plain_4, tile_plain_5, tile_plain_6};
+static const tile_fn tiles_min[TILE_TOKENS] = {tile_min_1, tile_min_2, tile_min_3,
+                                               tile_min_4, tile_min_5, tile_min_6};
+
+/* ---- panels ---- */
+
+static void fill_starts(int32_t *start, const int16_t *sum, size_t n, int offset) {
+    for (size_t b = 0; b < n; b++) start[b] = -offset * (sum[2 * b] + sum[2 * b + 1]);
+}
+
+static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
+                       const blocks_type *type) {
+    size_t n_blocks = args->k / 32, n_groups = (n_blocks + 3) / 4, n_slots = 4 * n_groups;
+    const tile_fn *tiles = type->has_min ? tiles_min : tiles_plain;
+    uint8_t *at = args->scratch;
+    blocks_panel panel = {.n_blocks = n_blocks, .n_groups = n_groups, .q = at};
+    panel.d = (float *)(void *)(at += 1024 * n_slots);
+    panel.n = (float *)(void *)(at += 128 * n_slots);
+    int32_t *start = (int32_t *)(void *)(at + 128 * n_slots);
+    for (size_t r = begin; r < end; r += PANEL_ROWS) {
+        const uint8_t *rows[PANEL_ROWS];
+        panel_rows(rows, args, r, end);
+        type->unpack(&panel, rows);
+        tile_fetch fetch = fetch_next_panel(args, r);
+        for (size_t t = 0, n; t < args->n_tokens; t += n) {
+            n = tile_tokens(args->n_tokens - t);
+            assert(n >= 1 && n <= TILE_TOKENS);
+            tile_acts acts = {.q = args->act.q + t * args->k,
+                              .d = args->act.d + t * n_blocks,
+                              .dsum = args->act.dsum + t * n_blocks,
+                              .start = start,
+                              .fetch = &fetch};
+            if (!type->has_min)
+                fill_starts(start, args->act.sum + 2 * t * n_blocks, n * n_blocks, type->offset);
+            tiles[n - 1](&panel, &acts, args->y + t * args->ldy + r, args->ldy,
+                         spn_min_size(end - r, PANEL_ROWS));
+        }
+    }
+}
+
+/* The larger of what both ways need. */
+size_t spn_qmat_scratch_blocks_avx512(size_t k) {
+    size_t n_slots = (k / 32 + 3) / 4 * 4;
+    size_t panels = (1024 + 128 + 128) * n_slots + TILE_TOKENS * 4 * n_slots;
+    return spn_max_size(panels, n_slots / 4 * MAX_ROW_TOKENS * sizeof(blocks_act));
+}
+
+void spn_blocks_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
+                           const blocks_type *type) {
+    /* Measured: where unpacking a panel and its tiles get ahead of loading rows once more. */
+    if (args->n_tokens <= 10)
+        run_rows(args, begin, end, type);
+    else
+        run_panels(args, begin, end, type);
+}

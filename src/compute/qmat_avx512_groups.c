@@ -1,0 +1,288 @@
+/* qmat_avx512_groups.c - AVX-512 products with types that have super-blocks: activations, tiles and
+ * the choice of way. SPDX-License-Identifier: Apache-2.0
+ *
+ * qmat_avx512.h tells how the kernels work; qmat_avx512_k.c, _iq.c and _grid.c have the types.
+ */
+#include "compute/qmat_avx512_groups.h"
+
+/* ---- activations in the order of the rows' kernels ---- */
+
+/* A super-block's 8 sums of 32 as int16, four times. */
+INLINE __m512i sums_of_super(const int16_t *sum) {
+    __m256i two = _mm256_loadu_si256((const void *)sum);
+    __m256i sums = _mm256_madd_epi16(two, _mm256_set1_epi16(1));
+    return _mm512_broadcast_i32x4(_mm256_cvtepi32_epi16(sums));
+}
+
+/* Group `at` of all activations. */
+static void arrange_group(groups_act *out, float d[4], const spn_act *act, size_t at,
+                          const groups_spec *spec) {
+    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    __m512i q0 = _mm512_loadu_si512(act->q + 128 * at);
+    __m512i q1 = _mm512_loadu_si512(act->q + 128 * at + 64);
+    _mm512_store_si512(out->a, _mm512_shuffle_i64x2(q0, q1, 0x88));
+    _mm512_store_si512(out->b, _mm512_shuffle_i64x2(q0, q1, 0xdd));
+    _mm_store_ps(d, _mm_set1_ps(act->d[at]));
+    if (spec->has_min && spec->scale == GROUPS_SCALE_32) {
+        if (at % 2 == 0) _mm512_store_si512(out->extra, sums_of_super(act->sum + 8 * at));
+        return;
+    }
+    __m128i sum = _mm_loadu_si128((const void *)(act->sum + 8 * at));
+    __mmask16 which = 0xffff;
+    if (groups_starts(spec)) {
+        sum = _mm_madd_epi16(sum, _mm_set1_epi16((short)-spec->offset));
+        which = 0x1111;
+    }
+    _mm512_store_si512(out->extra,
+                       _mm512_maskz_permutexvar_epi32(which, lanes, _mm512_castsi128_si512(sum)));
+}
+
+/* `width` tokens a group; those that do not exist stay as they are. */
+static void arrange_acts(groups_act *out, float *d, const spn_matmul_args *args, size_t first,
+                         size_t n_tokens, size_t width, const groups_spec *spec) {
+    size_t n_groups = args->k / SPN_ACT_GROUP;
+    for (size_t t = 0; t < n_tokens; t++)
+        for (size_t g = 0; g < n_groups; g++)
+            arrange_group(out + g * width + t, d + 4 * (g * width + t), &args->act,
+                          (first + t) * n_groups + g, spec);
+}
+
+static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
+                     const groups_type *type) {
+    groups_act *acts = args->scratch;
+    float *d = (float *)(void *)(acts + args->k / SPN_ACT_GROUP * MAX_ROW_TOKENS);
+    groups_job job = {.w = args->w,
+                      .row_bytes = args->row_bytes,
+                      .n_super = args->k / SPN_QUANT_K,
+                      .row_begin = begin,
+                      .row_end = end,
+                      .acts = acts,
+                      .d = d,
+                      .ldy = args->ldy};
+    for (size_t t = 0; t < args->n_tokens; t += job.n_tokens) {
+        size_t left = args->n_tokens - t, log = rows_width_log(left);
+        job.n_tokens = spn_min_size((size_t)1 << log, left);
+        arrange_acts(acts, d, args, t, job.n_tokens, (size_t)1 << log, &type->spec);
+        job.y = args->y + t * args->ldy;
+        type->rows[log](&job);
+    }
+}
+
+/* ---- tiles ---- */
+
+/* A tile's tokens: row t is t * stride further on. */
+typedef struct tile_acts {
+    const int8_t *q;
+    const float *d;
+    const int32_t *start; /* [token][n_start]: -offset * sum, of a group (SCALE_NONE), of a block or
+                             of a sub-block; with a minimum pairs of int16 sums, of two blocks
+                             (SCALE_32) or of two sub-blocks */
+    size_t n_start;
+    tile_fetch *fetch;
+} tile_acts;
+
+typedef void (*tile_fn)(const groups_panel *panel, const tile_acts *acts, float *y, size_t ldy,
+                        size_t n_rows);
+
+INLINE void tile_start(__m512i (*s)[2], const tile_acts *acts, size_t at, const int n,
+                       const bool at_zero) {
+    for (int t = 0; t < n; t++)
+        s[t][0] = s[t][1] = at_zero ? _mm512_setzero_si512()
+                                    : _mm512_set1_epi32(acts->start[AT(t, acts->n_start) + at]);
+}
+
+/* s += the sums of sub-block `at`, 32 or 16 elements long, times their scales. */
+INLINE void tile_scaled(__m512i (*s)[2], const groups_panel *panel, const tile_acts *acts,
+                        size_t at, const int n, const groups_scale scale, const bool has_min) {
+    const size_t k = SPN_QUANT_K * panel->n_super, len = scale == GROUPS_SCALE_32 ? 32 : 16;
+    __m512i part[TILE_TOKENS][2];
+    tile_start(part, acts, at, n, has_min);
+    tile_steps(part, panel->q + 32 * len * at, acts->q + len * at, k, n, (int)len / 4);
+    for (int h = 0; h < 2; h++) {
+        __m512i by = _mm512_load_si512(panel->s + 32 * at + 16 * h);
+        for (int t = 0; t < n; t++)
+            s[t][h] = _mm512_add_epi32(s[t][h], _mm512_mullo_epi32(part[t][h], by));
+    }
+}
+
+/* S of group g. */
+INLINE void tile_sums(__m512i (*s)[2], const groups_panel *panel, const tile_acts *acts, size_t g,
+                      const int n, const groups_scale scale, const bool has_min) {
+    const size_t k = SPN_QUANT_K * panel->n_super;
+    tile_start(s, acts, g, n, has_min || scale != GROUPS_SCALE_NONE);
+    for (size_t b = 4 * g; b < 4 * g + 4; b++) {
+        fetch_step(acts->fetch);
+        if (scale == GROUPS_SCALE_NONE) {
+            tile_steps(s, panel->q + 1024 * b, acts->q + 32 * b, k, n, 8);
+        } else if (scale == GROUPS_SCALE_32) {
+            tile_scaled(s, panel, acts, b, n, scale, has_min);
+        } else {
+            tile_scaled(s, panel, acts, 2 * b, n, scale, has_min);
+            tile_scaled(s, panel, acts, 2 * b + 1, n, scale, has_min);
+        }
+    }
+}
+
+/* acc = fma((float)S, D * d, acc) of group g. */
+INLINE void tile_add_sums(__m512 (*acc)[2], __m512i (*s)[2], const groups_panel *panel,
+                          const tile_acts *acts, size_t g, const int n) {
+    const float *by = panel->d + g / 2 * 32;
+    for (int t = 0; t < n; t++) {
+        __m512 d = _mm512_set1_ps(acts->d[AT(t, 2 * panel->n_super) + g]);
+        for (int h = 0; h < 2; h++)
+            acc[t][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[t][h]),
+                                        _mm512_mul_ps(_mm512_load_ps(by + 16 * h), d), acc[t][h]);
+    }
+}
+
+/* acc = fma(N, (float)M * d, acc) of group g; n_pairs of minima a group. */
+INLINE void tile_add_minima(__m512 (*acc)[2], const groups_panel *panel, const tile_acts *acts,
+                            size_t g, const int n, const size_t n_pairs) {
+    const float *by = panel->n + g / 2 * 32;
+    __m512i m[TILE_TOKENS][2];
+    for (int t = 0; t < n; t++) m[t][0] = m[t][1] = _mm512_setzero_si512();
+    for (size_t i = n_pairs * g; i < n_pairs * (g + 1); i++) {
+        __m512i m0 = _mm512_load_si512(panel->minima + 32 * i);
+        __m512i m1 = _mm512_load_si512(panel->minima + 32 * i + 16);
+        for (int t = 0; t < n; t++) {
+            __m512i sums = _mm512_set1_epi32(acts->start[AT(t, acts->n_start) + i]);
+            m[t][0] = _mm512_dpwssd_epi32(m[t][0], m0, sums);
+            m[t][1] = _mm512_dpwssd_epi32(m[t][1], m1, sums);
+        }
+    }
+    for (int t = 0; t < n; t++) {
+        __m512 d = _mm512_set1_ps(acts->d[AT(t, 2 * panel->n_super) + g]);
+        for (int h = 0; h < 2; h++)
+            acc[t][h] = _mm512_fmadd_ps(_mm512_load_ps(by + 16 * h),
+                                        _mm512_mul_ps(_mm512_cvtepi32_ps(m[t][h]), d), acc[t][h]);
+    }
+}
+
+/* The sums take 24 registers, so acc lives in memory; it is met once a group. */
+INLINE void tile(const groups_panel *panel, const tile_acts *acts, float *y, size_t ldy,
+                 size_t n_rows, const int n, const groups_scale scale, const size_t n_pairs) {
+    const bool has_min = n_pairs > 0;
+    __m512 acc[TILE_TOKENS][2];
+    for (int t = 0; t < n; t++) acc[t][0] = acc[t][1] = _mm512_setzero_ps();
+    fetch_output(y, ldy, n);
+    for (size_t g = 0; g < 2 * panel->n_super; g++) {
+        __m512i s[TILE_TOKENS][2];
+        tile_sums(s, panel, acts, g, n, scale, has_min);
+        tile_add_sums(acc, s, panel, acts, g, n);
+        if (has_min) tile_add_minima(acc, panel, acts, g, n, n_pairs);
+    }
+    store_tile(y, ldy, n_rows, acc, n);
+}
+
+#define TILE(name, n, scale, n_pairs)                                                         \
+    static void tile_##name##_##n(const groups_panel *panel, const tile_acts *acts, float *y, \
+                                  size_t ldy, size_t n_rows) {                                \
+        tile(panel, acts, y, ldy, n_rows, n, scale, n_pairs);                                 \
+    }
+#define TILES(name, scale, n_pairs)                                                     \
+    TILE(name, 1, scale, n_pairs)                                                       \
+    TILE(name, 2, scale, n_pairs)                                                       \
+    TILE(name, 3, scale, n_pairs)                                                       \
+    TILE(name, 4, scale, n_pairs)                                                       \
+    TILE(name, 5, scale, n_pairs)                                                       \
+    TILE(name, 6, scale, n_pairs)                                                       \
+    static const tile_fn tiles_##name[TILE_TOKENS] = {tile_##name##_1, tile_##name##_2, \
+                                                      tile_##name##_3, tile_##name##_4, \
+                                                      tile_##name##_5, tile_##name##_6};
+TILES(none, GROUPS_SCALE_NONE, 0)
+TILES(32, GROUPS_SCALE_32, 0)
+TILES(16, GROUPS_SCALE_16, 0)
+TILES(none_min, GROUPS_SCALE_NONE, 4)
+TILES(32_min, GROUPS_SCALE_32, 2)
+
+/* ---- panels ---- */
+
+/* Sums of 32 from those of 16, as int16: at most 32 * 127. */
+static void sums_of_32(int16_t *out, const int16_t *sum, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = (int16_t)(sum[2 * i] + sum[2 * i + 1]);
+}
+
+/* A token's tile_acts.start; returns how many there are. Plain loops, which the compiler turns into
+ * vectors: this is done for each panel and token. */
+static size_t fill_start(int32_t *start, const int16_t *sum, size_t n_super,
+                         const groups_spec *spec) {
+    size_t n_16 = 16 * n_super;
+    int factor = -spec->panel_offset;
+    if (spec->has_min && spec->scale == GROUPS_SCALE_16) {
+        memcpy(start, sum, n_16 * sizeof(*sum));
+        return n_16 / 2;
+    }
+    if (spec->has_min) {
+        sums_of_32((int16_t *)(void *)start, sum, n_16 / 2);
+        return n_16 / 4;
+    }
+    if (spec->scale == GROUPS_SCALE_NONE || spec->fold) {
+        for (size_t i = 0; i < n_16 / 8; i++, sum += 8)
+            start[i] =
+                factor * (sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7]);
+        return n_16 / 8;
+    }
+    if (spec->scale == GROUPS_SCALE_32) {
+        for (size_t i = 0; i < n_16 / 2; i++) start[i] = factor * (sum[2 * i] + sum[2 * i + 1]);
+        return n_16 / 2;
+    }
+    for (size_t i = 0; i < n_16; i++) start[i] = factor * sum[i];
+    return n_16;
+}
+
+static const tile_fn *tiles_of(const groups_spec *spec) {
+    if (spec->scale == GROUPS_SCALE_32) return spec->has_min ? tiles_32_min : tiles_32;
+    if (spec->scale == GROUPS_SCALE_16 && !spec->fold) return tiles_16;
+    return spec->has_min ? tiles_none_min : tiles_none;
+}
+
+static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
+                       const groups_type *type) {
+    size_t n_super = args->k / SPN_QUANT_K, n_blocks = 8 * n_super;
+    const tile_fn *tiles = tiles_of(&type->spec);
+    uint8_t *at = args->scratch;
+    groups_panel panel = {.n_super = n_super, .q = at};
+    panel.d = (float *)(void *)(at += 1024 * n_blocks);
+    panel.n = (float *)(void *)(at += 128 * n_super);
+    panel.s = (int32_t *)(void *)(at += 128 * n_super);
+    panel.minima = (int32_t *)(void *)(at += 256 * n_blocks);
+    int32_t *start = (int32_t *)(void *)(at + 128 * n_blocks);
+    for (size_t r = begin; r < end; r += PANEL_ROWS) {
+        const uint8_t *rows[PANEL_ROWS];
+        panel_rows(rows, args, r, end);
+        type->unpack(&panel, rows);
+        tile_fetch fetch = fetch_next_panel(args, r);
+        for (size_t t = 0, n; t < args->n_tokens; t += n) {
+            n = tile_tokens(args->n_tokens - t);
+            assert(n >= 1 && n <= TILE_TOKENS);
+            tile_acts acts = {.q = args->act.q + t * args->k,
+                              .d = args->act.d + t * 2 * n_super,
+                              .start = start,
+                              .fetch = &fetch};
+            for (size_t i = 0; i < n; i++)
+                acts.n_start =
+                    fill_start(start + i * acts.n_start, args->act.sum + (t + i) * 2 * n_blocks,
+                               n_super, &type->spec);
+            tiles[n - 1](&panel, &acts, args->y + t * args->ldy + r, args->ldy,
+                         spn_min_size(end - r, PANEL_ROWS));
+        }
+    }
+}
+
+/* The larger of what both ways need. */
+size_t spn_qmat_scratch_groups_avx512(size_t k) {
+    size_t n_super = (k + SPN_QUANT_K - 1) / SPN_QUANT_K, n_blocks = 8 * n_super;
+    size_t panels = (1024 + 256 + 128) * n_blocks + 2 * 128 * n_super + TILE_TOKENS * 8 * n_blocks;
+    size_t rows = 2 * n_super * MAX_ROW_TOKENS * (sizeof(groups_act) + 4 * sizeof(float));
+    return spn_max_size(panels, rows);
+}
+
+void spn_groups_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
+                           const groups_type *type) {
+    /* Measured: where unpacking a panel and its tiles get ahead of loading rows once more. */
+    size_t few = type->spec.slow_load ? 8 : 10;
+    if (args->n_tokens <= few)
+        run_rows(args, begin, end, type);
+    else
+        run_panels(args, begin, end, type);
+}

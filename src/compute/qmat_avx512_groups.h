@@ -1,0 +1,403 @@
+/* qmat_avx512_groups.h - the AVX-512 products with types that have super-blocks.
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * See qmat_avx512.h. A super-block of 256 is two groups of 128, a group four blocks of 32; all that
+ * happens inside a group is integer, so every kernel sums in the order that suits it.
+ *
+ * Rows: S stands as [4 blocks][4 rows], is multiplied with its scales there, and four such (of
+ * tokens, or of a super-block's groups) are added up over their blocks together; one vcvtdq2ps,
+ * vmulps and vfmadd serve them all. Where scales are for 16, vpmaddubsw and a vpdpwssd that
+ * multiplies with the scales take vpdpbusd's place.
+ * Panels: per group and tile 384 vpdpbusd; a multiplication a block (two where scales are for 16,
+ * none where they were multiplied into the weights) for each of 12 registers, 24 float ones a group
+ * (48 and 24 vpdpwssd with a minimum). So 0.84 (Q3_K: 0.94, Q4_K: 0.76, Q6_K: 0.76) of the vpdpbusd
+ * peak is what the contract allows.
+ */
+#ifndef SPN_QMAT_AVX512_GROUPS_H
+#define SPN_QMAT_AVX512_GROUPS_H
+
+#include "compute/qmat_avx512.h"
+
+/* What the small scales of a type are for. */
+typedef enum groups_scale { GROUPS_SCALE_NONE, GROUPS_SCALE_32, GROUPS_SCALE_16 } groups_scale;
+
+/* ---- rows ---- */
+
+/* Four rows' group. */
+typedef struct groups_group {
+    __m512i a[4], b[4];   /* [row]: unsigned weights, in order a and b */
+    __m512 d, n;          /* [4 times the same][row] D and N */
+    __m512i s;            /* SCALE_32: [block][row] */
+    __m512i sa[4], sb[4]; /* SCALE_16: [row] int16 scales of the sub-blocks that a and b hold, eight
+                             times each */
+    __m512i pairs;        /* SCALE_16: [block][row] int16 scales of the block's two sub-blocks */
+    __m512i minima;       /* SCALE_16: [block][row] int16 minima of the block's two sub-blocks;
+                             SCALE_32: of the super-block, from half 0, [row][8 blocks] int16 */
+} groups_group;
+
+/* One token's activations of a group, as the rows' kernels read them. */
+typedef struct groups_act {
+    int8_t a[64], b[64]; /* q in the order of groups_group.a and b */
+    int32_t extra[16]; /* [block]: where sums by vpdpbusd have an offset, | -offset * sum | 0 | 0 |
+                          0 |; SCALE_16: the two sub-blocks' sums as int16, four times. SCALE_32
+                          with a minimum, in the first group of a super-block: four times its 8
+                          blocks' sums as int16 */
+} groups_act;
+
+typedef struct groups_job {
+    const uint8_t *w;
+    size_t row_bytes, n_super, row_begin, row_end;
+    const groups_act *acts; /* [super-block][group][n_tokens] */
+    const float *d;         /* [super-block][group][n_tokens][4 times the same] */
+    float *y;               /* [n_tokens][ldy] */
+    size_t ldy, n_tokens;   /* that there are; kernels may compute more */
+} groups_job;
+
+/* Fills `group` from rows p[0..3], which stand at a super-block whose group `half` is meant. Reads
+ * no byte past the super-block. */
+typedef void (*groups_load_fn)(groups_group *group, const uint8_t *const p[4], int half);
+
+typedef struct groups_spec {
+    groups_load_fn load;
+    unsigned bytes; /* of a super-block */
+    groups_scale scale;
+    bool has_min;
+    bool fold;        /* SCALE_16: the panel's weights are multiplied with their scales, */
+    int offset;       /* of the unsigned weights; SCALE_16: a power of two */
+    int panel_offset; /* and that of the panel's */
+    int odd_shift;    /* odd blocks' weights are this many bits too high */
+    bool slow_load;   /* loading costs more than multiplying with a token */
+} groups_spec;
+
+/* Where sums by vpdpbusd start at an offset. */
+INLINE bool groups_starts(const groups_spec *spec) {
+    return spec->scale != GROUPS_SCALE_16 && !spec->has_min;
+}
+
+/* [block][row] sums of sc q p less the offset, by vpmaddubsw (weights are below 128, so that its
+ * two products fit 16 bits) and vpdpwssd. */
+INLINE __m512i groups_sums_16(const groups_group *w, const groups_act *act,
+                              const groups_spec *spec) {
+    __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b), s[4];
+    for (int i = 0; i < 4; i++) {
+        __m512i sa = _mm512_maddubs_epi16(w->a[i], a), sb = _mm512_maddubs_epi16(w->b[i], b);
+        s[i] = _mm512_dpwssd_epi32(_mm512_madd_epi16(sa, w->sa[i]), sb, w->sb[i]);
+    }
+    __m512i sum = sum_lanes(s[0], s[1], s[2], s[3]);
+    if (spec->has_min) return sum;
+    __m512i less = _mm512_madd_epi16(w->pairs, _mm512_load_si512(act->extra));
+    unsigned shift = (unsigned)__builtin_ctz((unsigned)spec->offset);
+    return _mm512_sub_epi32(sum, _mm512_slli_epi32(less, shift));
+}
+
+/* The same by vpdpbusd. */
+INLINE __m512i groups_sums_32(const groups_group *w, const groups_act *act,
+                              const groups_spec *spec) {
+    __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b), s[4];
+    __m512i start = groups_starts(spec) ? _mm512_load_si512(act->extra) : _mm512_setzero_si512();
+    for (int i = 0; i < 4; i++) {
+        s[i] = _mm512_dpbusd_epi32(start, w->a[i], a);
+        s[i] = _mm512_dpbusd_epi32(s[i], w->b[i], b);
+    }
+    __m512i sum = sum_lanes(s[0], s[1], s[2], s[3]);
+    if (spec->odd_shift) {
+        int n = spec->odd_shift;
+        sum = _mm512_srav_epi32(sum,
+                                _mm512_setr_epi32(0, 0, 0, 0, n, n, n, n, 0, 0, 0, 0, n, n, n, n));
+    }
+    return spec->scale == GROUPS_SCALE_32 ? _mm512_mullo_epi32(sum, w->s) : sum;
+}
+
+INLINE __m512i groups_sums_of(const groups_group *w, const groups_act *act,
+                              const groups_spec *spec) {
+    return spec->scale == GROUPS_SCALE_16 ? groups_sums_16(w, act, spec)
+                                          : groups_sums_32(w, act, spec);
+}
+
+/* [block][row] sums of m p, for SCALE_16. */
+INLINE __m512i groups_minima_16(const groups_group *w, const groups_act *act) {
+    return _mm512_madd_epi16(w->minima, _mm512_load_si512(act->extra));
+}
+
+/* Adds up the blocks of four [block][row]: [which of the four][row], as floats. */
+INLINE __m512 add_blocks(const __m512i x[4]) {
+    __m512i t = _mm512_add_epi32(_mm512_shuffle_i64x2(x[0], x[1], 0x44),
+                                 _mm512_shuffle_i64x2(x[0], x[1], 0xee));
+    __m512i u = _mm512_add_epi32(_mm512_shuffle_i64x2(x[2], x[3], 0x44),
+                                 _mm512_shuffle_i64x2(x[2], x[3], 0xee));
+    return _mm512_cvtepi32_ps(
+        _mm512_add_epi32(_mm512_shuffle_i64x2(t, u, 0x88), _mm512_shuffle_i64x2(t, u, 0xdd)));
+}
+
+/* The same of two, in the low half. */
+INLINE __m512 add_blocks_of_2(const __m512i x[2]) {
+    __m512i t = _mm512_add_epi32(_mm512_shuffle_i64x2(x[0], x[1], 0x44),
+                                 _mm512_shuffle_i64x2(x[0], x[1], 0xee));
+    __m256i low = _mm512_castsi512_si256(_mm512_shuffle_i64x2(t, t, 0x88));
+    __m256i high = _mm512_castsi512_si256(_mm512_shuffle_i64x2(t, t, 0xdd));
+    return _mm512_castps256_ps512(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)));
+}
+
+/* The second quarter, or half, of x comes down. */
+INLINE __m512 part_down(__m512 x, const int n_tokens) {
+    return n_tokens == 1 ? _mm512_castps128_ps512(_mm512_extractf32x4_ps(x, 1))
+                         : _mm512_castps256_ps512(_mm512_extractf32x8_ps(x, 1));
+}
+
+/* x[row][4] as [4][row]. */
+INLINE __m512i rows_last(__m512i x) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_epi32(order, x);
+}
+
+/* Dwords 0 + 1 and 2 + 3 of each lane of x, then of y. */
+INLINE __m512i add_neighbours(__m512i x, __m512i y) {
+    __m512 a = _mm512_castsi512_ps(x), b = _mm512_castsi512_ps(y);
+    return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, 0x88)),
+                            _mm512_castps_si512(_mm512_shuffle_ps(a, b, 0xdd)));
+}
+
+INLINE __m512 minima_of(__m512i x) { return _mm512_cvtepi32_ps(rows_last(x)); }
+
+/* Sums of m p of a super-block, for SCALE_32, as groups_add takes them: one or two tokens in
+ * out[0], more in out[group][set of four tokens]. The products of a row's 8 blocks leave two
+ * numbers for each group in the row's lane. */
+INLINE void groups_minima_32(__m512 out[2][2], const groups_group *w, const groups_act *acts,
+                             const int n_tokens) {
+    __m512i x[8];
+    for (int t = 0; t < n_tokens; t++)
+        x[t] = _mm512_madd_epi16(w->minima, _mm512_load_si512(acts[t].extra));
+    if (n_tokens == 1) {
+        out[0][0] = minima_of(add_neighbours(x[0], x[0]));
+    } else if (n_tokens == 2) {
+        out[0][0] = minima_of(
+            add_neighbours(_mm512_unpacklo_epi64(x[0], x[1]), _mm512_unpackhi_epi64(x[0], x[1])));
+    }
+    for (int t = 0; t < n_tokens && n_tokens >= 4; t += 4) {
+        out[0][t / 4] = minima_of(add_neighbours(_mm512_unpacklo_epi64(x[t], x[t + 1]),
+                                                 _mm512_unpacklo_epi64(x[t + 2], x[t + 3])));
+        out[1][t / 4] = minima_of(add_neighbours(_mm512_unpackhi_epi64(x[t], x[t + 1]),
+                                                 _mm512_unpackhi_epi64(x[t + 2], x[t + 3])));
+    }
+}
+
+/* acc[token][row] after the groups whose S (and M) are given: one group's for four tokens, or both
+ * groups of a super-block, the second's after the first's, for one or two tokens. */
+INLINE __m512 groups_add(__m512 acc, const groups_group *w, __m512 sum, __m512 minima,
+                         const float *act_d, const int n_tokens, const bool has_min) {
+    __m512 d =
+        n_tokens == 1 ? _mm512_castps256_ps512(_mm256_load_ps(act_d)) : _mm512_load_ps(act_d);
+    __m512 scale = _mm512_mul_ps(w->d, d);
+    minima = _mm512_mul_ps(minima, d);
+    acc = _mm512_fmadd_ps(sum, scale, acc);
+    if (has_min) acc = _mm512_fmadd_ps(w->n, minima, acc);
+    if (n_tokens >= 4) return acc;
+    acc = _mm512_fmadd_ps(part_down(sum, n_tokens), part_down(scale, n_tokens), acc);
+    return has_min ? _mm512_fmadd_ps(w->n, part_down(minima, n_tokens), acc) : acc;
+}
+
+/* What a super-block's two groups leave for their sum. */
+typedef struct groups_sums {
+    __m512i s[8], m[8]; /* [token], or [group][token] for one or two tokens: [block][row] */
+    __m512 minima[2][2];
+} groups_sums;
+
+/* One group: its sums, and for four tokens and more acc[set of four] after it. `half` is a constant
+ * wherever this is called. */
+INLINE void groups_half(__m512 *acc, groups_sums *sums, groups_group *w, const uint8_t *const p[4],
+                        const groups_act *acts, const float *act_d, const groups_spec *spec,
+                        const int n_tokens, const int half) {
+    const int first = n_tokens >= 4 ? 0 : half * n_tokens;
+    const bool by_block = spec->has_min && spec->scale == GROUPS_SCALE_16;
+    spec->load(w, p, half);
+    if (spec->has_min && !by_block && half == 0) groups_minima_32(sums->minima, w, acts, n_tokens);
+    for (int t = 0; t < n_tokens; t++) {
+        sums->s[first + t] = groups_sums_of(w, acts + t, spec);
+        if (by_block) sums->m[first + t] = groups_minima_16(w, acts + t);
+    }
+    for (int t = 0; t < n_tokens && n_tokens >= 4; t += 4) {
+        __m512 s = add_blocks(sums->s + t), m = s;
+        if (spec->has_min) m = by_block ? add_blocks(sums->m + t) : sums->minima[half][t / 4];
+        acc[t / 4] = groups_add(acc[t / 4], w, s, m, act_d + 4 * t, n_tokens, spec->has_min);
+    }
+}
+
+/* acc[set of four tokens][token][row] after a super-block. */
+INLINE void groups_step(__m512 *acc, const uint8_t *const p[4], const groups_act *acts,
+                        const float *act_d, const groups_spec *spec, const int n_tokens) {
+    groups_group w;
+    groups_sums sums;
+    groups_half(acc, &sums, &w, p, acts, act_d, spec, n_tokens, 0);
+    groups_half(acc, &sums, &w, p, acts + n_tokens, act_d + 4 * n_tokens, spec, n_tokens, 1);
+    if (n_tokens >= 4) return;
+    __m512 s = n_tokens == 1 ? add_blocks_of_2(sums.s) : add_blocks(sums.s), m = s;
+    if (spec->has_min && spec->scale == GROUPS_SCALE_32)
+        m = sums.minima[0][0];
+    else if (spec->has_min)
+        m = n_tokens == 1 ? add_blocks_of_2(sums.m) : add_blocks(sums.m);
+    acc[0] = groups_add(acc[0], &w, s, m, act_d, n_tokens, spec->has_min);
+}
+
+INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int n_tokens) {
+    for (size_t r = job->row_begin; r < job->row_end; r += 4) {
+        const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + fetch_ahead(job->row_bytes);
+        four_rows(p, job->w, job->row_bytes, r, job->row_end);
+        __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+        for (size_t b = 0; b < job->n_super; b++) {
+            groups_step(acc, p, job->acts + b * 2 * n_tokens, job->d + b * 8 * n_tokens, &spec,
+                        n_tokens);
+            fetch_bytes(fetch, 4 * spec.bytes);
+            fetch += 4 * spec.bytes;
+            for (int i = 0; i < 4; i++) p[i] += spec.bytes;
+        }
+        ALIGNED float sums[8][4];
+        _mm512_store_ps(sums[0], acc[0]);
+        _mm512_store_ps(sums[4], acc[1]);
+        for (size_t t = 0; t < (size_t)n_tokens && t < job->n_tokens; t++)
+            store_4_rows(job->y + t * job->ldy + r, _mm_load_ps(sums[t]), job->row_end - r);
+    }
+}
+
+#define EIGHT_TIMES(n) (n), (n), (n), (n), (n), (n), (n), (n)
+/* Words 0 2 4 6 of sixteen, eight times each. */
+static const uint16_t even_words[32] ALIGNED = {EIGHT_TIMES(0), EIGHT_TIMES(2), EIGHT_TIMES(4),
+                                                EIGHT_TIMES(6)};
+
+/* From the four rows' 16 bytes, a row a lane: sa, sb and pairs of half `half`. */
+INLINE void spread_scales(groups_group *w, __m512i scales, int half) {
+    const __m512i even = _mm512_load_si512(even_words);
+    const __m512i order =
+        _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
+    __m512i two[2] = {_mm512_cvtepi8_epi16(_mm512_castsi512_si256(scales)),
+                      _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(scales, 1))};
+    for (int i = 0; i < 4; i++) {
+        short first = (short)(16 * (i % 2) + 8 * half);
+        __m512i at = _mm512_add_epi16(even, _mm512_set1_epi16(first));
+        w->sa[i] = _mm512_permutexvar_epi16(at, two[i / 2]);
+        at = _mm512_add_epi16(even, _mm512_set1_epi16((short)(first + 1)));
+        w->sb[i] = _mm512_permutexvar_epi16(at, two[i / 2]);
+    }
+    __m512i at = _mm512_add_epi32(order, _mm512_set1_epi32(4 * half));
+    w->pairs = _mm512_permutex2var_epi32(two[0], at, two[1]);
+}
+
+/* ---- panels ---- */
+
+typedef struct groups_panel {
+    size_t n_super;
+    uint8_t *q;      /* [block][8 steps][32 rows][4 elements] */
+    float *d, *n;    /* [super-block][32 rows] D and N */
+    int32_t *s;      /* SCALE_32: [block][32 rows]; SCALE_16: [block][2][32 rows] */
+    int32_t *minima; /* pairs of int16: SCALE_32: of blocks 0 and 1, 2 and 3 of a group,
+                        [group][2][32 rows]; SCALE_16: of sub-blocks, [block][32 rows] */
+} groups_panel;
+
+/* Weights times their sub-blocks' scales, two bytes as one word, modulo 2^16; where they have an
+ * offset, that of the products is spec->panel_offset. Both fit a byte: the types see to that. */
+INLINE __m512i fold_scales(__m512i q, __m512i scales, const groups_spec *spec) {
+    q = _mm512_mullo_epi16(q, scales);
+    if (spec->has_min) return q;
+    __m512i less = _mm512_mullo_epi16(scales, _mm512_set1_epi16((short)spec->offset));
+    __m512i base = _mm512_sub_epi16(_mm512_set1_epi16((short)spec->panel_offset), less);
+    return _mm512_add_epi16(q, _mm512_add_epi16(base, _mm512_slli_epi16(base, 8)));
+}
+
+/* Puts the weights of 16 rows' group `g`, a or b, into its blocks; `half`: rows 16 on. */
+INLINE void groups_put_weights(const groups_panel *panel, const groups_group w[4], size_t g,
+                               size_t half, const bool is_b, const groups_spec *spec) {
+    __m512i z[16];
+    for (size_t i = 0; i < 16; i++) {
+        const groups_group *four = &w[i / 4];
+        z[i] = is_b ? four->b[i % 4] : four->a[i % 4];
+        if (spec->odd_shift)
+            z[i] = _mm512_mask_srli_epi64(z[i], 0xcc, z[i], (unsigned)spec->odd_shift);
+        if (spec->fold) z[i] = fold_scales(z[i], is_b ? four->sb[i % 4] : four->sa[i % 4], spec);
+    }
+    transpose_16x16(z);
+    for (size_t c = 0; c < 4; c++) {
+        uint8_t *q = panel->q + (4 * g + c) * 1024 + (is_b ? 512 : 0) + 64 * half;
+        for (size_t j = 0; j < 4; j++) _mm512_store_si512(q + 128 * j, z[4 * c + j]);
+    }
+}
+
+/* Lane c of x to to[c * step]. */
+INLINE void put_lanes(int32_t *to, size_t step, __m512i x, const size_t n_lanes) {
+    for (size_t c = 0; c < n_lanes; c++) {
+        _mm_store_si128((void *)(to + c * step), _mm512_castsi512_si128(x));
+        x = _mm512_shuffle_i32x4(x, x, 0x39);
+    }
+}
+
+/* Puts the scales of rows first .. first + 3. */
+INLINE void groups_put_scales(const groups_panel *panel, const groups_group *w, size_t g,
+                              size_t first, const groups_spec *spec) {
+    if (g % 2 == 0) {
+        _mm_store_ps(panel->d + 16 * g + first, _mm512_castps512_ps128(w->d));
+        if (spec->has_min) _mm_store_ps(panel->n + 16 * g + first, _mm512_castps512_ps128(w->n));
+    }
+    if (spec->scale == GROUPS_SCALE_32) put_lanes(panel->s + 128 * g + first, 32, w->s, 4);
+    if (spec->scale == GROUPS_SCALE_16 && !spec->fold) {
+        __m512i low = _mm512_srai_epi32(_mm512_slli_epi32(w->pairs, 16), 16);
+        put_lanes(panel->s + 256 * g + first, 64, low, 4);
+        put_lanes(panel->s + 256 * g + 32 + first, 64, _mm512_srai_epi32(w->pairs, 16), 4);
+    }
+    if (spec->has_min && spec->scale == GROUPS_SCALE_16)
+        put_lanes(panel->minima + 128 * g + first, 32, w->minima, 4);
+    else if (spec->has_min && g % 2 == 0)
+        put_lanes(panel->minima + 64 * g + first, 32, rows_last(w->minima), 4);
+}
+
+INLINE void groups_unpack(const groups_panel *panel, const uint8_t *const rows[PANEL_ROWS],
+                          const groups_spec spec) {
+    for (size_t g = 0; g < 2 * panel->n_super; g++) {
+        for (size_t half = 0; half < 2; half++) {
+            groups_group w[4];
+            for (size_t i = 0; i < 4; i++) {
+                size_t first = 16 * half + 4 * i;
+                const uint8_t *p[4];
+                for (size_t j = 0; j < 4; j++) p[j] = rows[first + j] + g / 2 * spec.bytes;
+                if (g % 2)
+                    spec.load(&w[i], p, 1);
+                else
+                    spec.load(&w[i], p, 0);
+                groups_put_scales(panel, &w[i], g, first, &spec);
+            }
+            groups_put_weights(panel, w, g, half, false, &spec);
+            groups_put_weights(panel, w, g, half, true, &spec);
+        }
+    }
+}
+
+/* ---- a type ---- */
+
+typedef struct groups_type {
+    groups_spec spec;
+    void (*rows[4])(const groups_job *job); /* of 1, 2, 4, 8 tokens */
+    void (*unpack)(const groups_panel *panel, const uint8_t *const rows[PANEL_ROWS]);
+} groups_type;
+
+/* y for the rows of a call, whichever way is faster. */
+void spn_groups_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
+                           const groups_type *type);
+
+#define GROUPS_ROWS(name, n, ...)                                             \
+    static void rows##n##_##name(const groups_job *job) {                     \
+        groups_rows(job, (groups_spec){.load = load_##name, __VA_ARGS__}, n); \
+    }
+/* matmul_<name> from load_<name> and the rest of its groups_spec. */
+#define GROUPS_TYPE(name, ...)                                                                     \
+    GROUPS_ROWS(name, 1, __VA_ARGS__)                                                              \
+    GROUPS_ROWS(name, 2, __VA_ARGS__)                                                              \
+    GROUPS_ROWS(name, 4, __VA_ARGS__)                                                              \
+    GROUPS_ROWS(name, 8, __VA_ARGS__)                                                              \
+    static void unpack_##name(const groups_panel *panel, const uint8_t *const rows[PANEL_ROWS]) {  \
+        groups_unpack(panel, rows, (groups_spec){.load = load_##name, __VA_ARGS__});               \
+    }                                                                                              \
+    static void matmul_##name(const spn_matmul_args *args, size_t begin, size_t end) {             \
+        static const groups_type type = {{.load = load_##name, __VA_ARGS__},                       \
+                                         {rows1_##name, rows2_##name, rows4_##name, rows8_##name}, \
+                                         unpack_##name};                                           \
+        spn_groups_run_avx512(args, begin, end, &type);                                            \
+    }
+
+#endif
