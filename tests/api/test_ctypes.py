@@ -14,7 +14,7 @@ from ctypes import c_uint32, c_uint64, c_void_p
 
 
 class Error(ctypes.Structure):
-    _fields_ = [("status", c_int), ("code", c_int), ("text", c_char * 512)]
+    _fields_ = [("status", c_int), ("code", c_int), ("item", c_size_t), ("text", c_char * 512)]
 
 
 class Sampler(ctypes.Structure):
