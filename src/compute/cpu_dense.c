@@ -204,9 +204,14 @@ void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t
     job->kernels->matmul[w->type](&args, 0, r1 - r0);
 }
 
+/* Rows of which a tile has room for few tokens. */
+static size_t tile_rows(const cpu_backend *cpu, size_t n_tokens) {
+    return cpu->tile_floats / spn_max_size(n_tokens, 1) / 32 * 32;
+}
+
 size_t spn_cpu_task_rows(const cpu_backend *cpu, size_t n_rows, size_t n_tokens) {
     if (n_tokens >= CPU_MANY_TOKENS) return CPU_TASK_ROWS;
-    size_t most = cpu->tile_floats / spn_max_size(n_tokens, 1) / 32 * 32;
+    size_t most = tile_rows(cpu, n_tokens);
     size_t even = n_rows / ((size_t)cpu->base.n_threads * 8) / 32 * 32;
     return spn_min_size(spn_min_size(most, CPU_TASK_ROWS_MAX), spn_max_size(even, 32));
 }
@@ -325,7 +330,7 @@ static void glu_rows(const cpu_job *job, const spn_op_glu *glu, size_t mat, size
 
 void spn_cpu_glu_part(const cpu_job *job, const spn_op_glu *glu, size_t mat, size_t r0, size_t r1,
                       size_t first, size_t n_tokens) {
-    size_t step = spn_cpu_task_rows(job->cpu, r1 - r0, n_tokens);
+    size_t step = n_tokens >= CPU_MANY_TOKENS ? CPU_TASK_ROWS : tile_rows(job->cpu, n_tokens);
     for (size_t r = r0; r < r1; r += step)
         glu_rows(job, glu, mat, r, spn_min_size(r + step, r1), first, n_tokens);
     for (size_t t = first; t < first + n_tokens; t++)
