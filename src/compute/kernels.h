@@ -111,6 +111,13 @@ typedef struct spn_matmul_args {
 
 typedef void (*spn_matmul_fn)(const spn_matmul_args *args, size_t row_begin, size_t row_end);
 
+/* Where the n rows from r on begin, for kernels that take n at a time; past `end` the last again.
+ */
+static inline void spn_rows_from(const uint8_t **rows, size_t n, const uint8_t *w, size_t row_bytes,
+                                 size_t r, size_t end) {
+    for (size_t i = 0; i < n; i++) rows[i] = w + (r + i < end ? r + i : end - 1) * row_bytes;
+}
+
 /* The K cache of one KV head is a row of tiles of 16 positions, so that scores of 16 positions
  * stand in one register. A tile of dim_k elements, by type:
  *   F32 F16 BF16  elements [dim_k][16]: element e of position i at e * 16 + i

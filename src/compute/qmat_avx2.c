@@ -388,8 +388,7 @@ static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
     for (size_t r = begin; r < end; r += PANEL_ROWS) {
         size_t n_rows = end - r < PANEL_ROWS ? end - r : PANEL_ROWS;
         const uint8_t *rows[PANEL_ROWS];
-        for (size_t i = 0; i < PANEL_ROWS; i++)
-            rows[i] = args->w + (i < n_rows ? r + i : end - 1) * args->row_bytes;
+        spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
         type->unpack(&halves[0], rows);
         if (n_rows > HALF_ROWS) type->unpack(&halves[1], rows + HALF_ROWS);
         run_tiles(args, halves, at, r, n_rows, type);

@@ -292,8 +292,7 @@ INLINE void rows_kernel(const qmat_rows_job *job, const qmat_spec spec, const in
     const size_t ahead = 4 * job->row_bytes < FETCH_AHEAD ? FETCH_AHEAD : 4 * job->row_bytes;
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
         const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + ahead;
-        for (size_t i = 0; i < 4; i++)
-            p[i] = job->w + (r + i < job->row_end ? r + i : job->row_end - 1) * job->row_bytes;
+        spn_rows_from(p, 4, job->w, job->row_bytes, r, job->row_end);
         __m256 acc[MAX_ROW_TOKENS][2];
         UNROLL for (int t = 0; t < n_tokens; t++) { acc[t][0] = acc[t][1] = _mm256_setzero_ps(); }
         const qmat_pair_act *pairs = job->acts;

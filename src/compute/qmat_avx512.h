@@ -41,7 +41,6 @@
 /* Sixteen indices that count up, for the bytes of one lane. */
 #define LANE4(i) (i), (i) + 1, (i) + 2, (i) + 3
 #define LANE16(i) LANE4(i), LANE4((i) + 4), LANE4((i) + 8), LANE4((i) + 12)
-#define ALIGN_64(n) (((n) + 63) / 64 * 64)
 #define MAX_ROW_TOKENS 8  /* that share one loading of four rows */
 #define FETCH_AHEAD 16384 /* bytes */
 #define TILE_TOKENS 6
@@ -86,12 +85,6 @@ INLINE __m512i sum_lanes(__m512i s0, __m512i s1, __m512i s2, __m512i s3) {
     __m512i u = _mm512_add_epi32(_mm512_unpacklo_epi32(s0, s1), _mm512_unpackhi_epi32(s0, s1));
     __m512i v = _mm512_add_epi32(_mm512_unpacklo_epi32(s2, s3), _mm512_unpackhi_epi32(s2, s3));
     return _mm512_add_epi32(_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
-}
-
-/* Where the four rows from r on begin; past the end the last one again. */
-INLINE void four_rows(const uint8_t *p[4], const uint8_t *w, size_t row_bytes, size_t r,
-                      size_t end) {
-    for (size_t i = 0; i < 4; i++) p[i] = w + (r + i < end ? r + i : end - 1) * row_bytes;
 }
 
 /* Which of the kernels for 1, 2, 4, 8 tokens takes the next of `left`. Measured: seven tokens cost
@@ -157,13 +150,6 @@ INLINE void fetch_step(tile_fetch *fetch) {
     if (fetch->at >= fetch->end) return;
     fetch_bytes(fetch->at, FETCH_STEP);
     fetch->at += FETCH_STEP;
-}
-
-/* Where the rows from r on begin; past the end the last one again. */
-INLINE void panel_rows(const uint8_t *rows[PANEL_ROWS], const spn_matmul_args *args, size_t r,
-                       size_t end) {
-    for (size_t i = 0; i < PANEL_ROWS; i++)
-        rows[i] = args->w + (r + i < end ? r + i : end - 1) * args->row_bytes;
 }
 
 INLINE tile_fetch fetch_next_panel(const spn_matmul_args *args, size_t r) {

@@ -157,7 +157,7 @@ static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
     int32_t *start = (int32_t *)(void *)(at + 128 * n_slots);
     for (size_t r = begin; r < end; r += PANEL_ROWS) {
         const uint8_t *rows[PANEL_ROWS];
-        panel_rows(rows, args, r, end);
+        spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
         type->unpack(&panel, rows);
         tile_fetch fetch = fetch_next_panel(args, r);
         for (size_t t = 0, n; t < args->n_tokens; t += n) {

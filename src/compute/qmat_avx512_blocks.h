@@ -103,7 +103,7 @@ INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int
     const size_t n_groups = job->n_blocks / 4, group_bytes = 4 * spec.block_bytes;
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
         const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + fetch_ahead(job->row_bytes);
-        four_rows(p, job->w, job->row_bytes, r, job->row_end);
+        spn_rows_from(p, 4, job->w, job->row_bytes, r, job->row_end);
         __m512 acc[MAX_ROW_TOKENS];
         for (int t = 0; t < n_tokens; t++) acc[t] = _mm512_setzero_ps();
         const blocks_act *acts = job->acts;

@@ -241,7 +241,7 @@ INLINE void groups_step(__m512 *acc, const uint8_t *const p[4], const groups_act
 INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int n_tokens) {
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
         const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + fetch_ahead(job->row_bytes);
-        four_rows(p, job->w, job->row_bytes, r, job->row_end);
+        spn_rows_from(p, 4, job->w, job->row_bytes, r, job->row_end);
         __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
         for (size_t b = 0; b < job->n_super; b++) {
             groups_step(acc, p, job->acts + b * 2 * n_tokens, job->d + b * 8 * n_tokens, &spec,
@@ -321,8 +321,8 @@ INLINE void groups_put_weights(const groups_panel *panel, const groups_group w[4
 }
 
 /* Lane c of x to to[c * step]. */
-INLINE void put_lanes(int32_t *to, size_t step, __m512i x, const size_t n_lanes) {
-    for (size_t c = 0; c < n_lanes; c++) {
+INLINE void put_lanes(int32_t *to, size_t step, __m512i x) {
+    for (size_t c = 0; c < 4; c++) {
         _mm_store_si128((void *)(to + c * step), _mm512_castsi512_si128(x));
         x = _mm512_shuffle_i32x4(x, x, 0x39);
     }
@@ -335,16 +335,16 @@ INLINE void groups_put_scales(const groups_panel *panel, const groups_group *w, 
         _mm_store_ps(panel->d + 16 * g + first, _mm512_castps512_ps128(w->d));
         if (spec->has_min) _mm_store_ps(panel->n + 16 * g + first, _mm512_castps512_ps128(w->n));
     }
-    if (spec->scale == GROUPS_SCALE_32) put_lanes(panel->s + 128 * g + first, 32, w->s, 4);
+    if (spec->scale == GROUPS_SCALE_32) put_lanes(panel->s + 128 * g + first, 32, w->s);
     if (spec->scale == GROUPS_SCALE_16 && !spec->fold) {
         __m512i low = _mm512_srai_epi32(_mm512_slli_epi32(w->pairs, 16), 16);
-        put_lanes(panel->s + 256 * g + first, 64, low, 4);
-        put_lanes(panel->s + 256 * g + 32 + first, 64, _mm512_srai_epi32(w->pairs, 16), 4);
+        put_lanes(panel->s + 256 * g + first, 64, low);
+        put_lanes(panel->s + 256 * g + 32 + first, 64, _mm512_srai_epi32(w->pairs, 16));
     }
     if (spec->has_min && spec->scale == GROUPS_SCALE_16)
-        put_lanes(panel->minima + 128 * g + first, 32, w->minima, 4);
+        put_lanes(panel->minima + 128 * g + first, 32, w->minima);
     else if (spec->has_min && g % 2 == 0)
-        put_lanes(panel->minima + 64 * g + first, 32, rows_last(w->minima), 4);
+        put_lanes(panel->minima + 64 * g + first, 32, rows_last(w->minima));
 }
 
 INLINE void groups_unpack(const groups_panel *panel, const uint8_t *const rows[PANEL_ROWS],

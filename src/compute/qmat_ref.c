@@ -48,15 +48,14 @@ static float product_in_groups(const spn_quant_unit *units, size_t n_blocks, con
 /* One row of weights is decoded once, into the scratch, and meets every token there. */
 static void matmul_quant(spn_type type, const spn_matmul_args *args, size_t begin, size_t end) {
     spn_quant_decode_fn decode = spn_quant_decoder(type);
-    bool has_min = spn_quant_has_min(type);
+    bool has_min = spn_quant_has_min(type), in_groups = spn_quant_has_groups(type);
     spn_quant_unit *units = args->scratch;
     size_t n_blocks = args->k / 32;
     for (size_t r = begin; r < end; r++) {
         for (size_t b = 0; b < n_blocks; b++) decode(&units[b], args->w + r * args->row_bytes, b);
         for (size_t t = 0; t < args->n_tokens; t++)
-            args->y[t * args->ldy + r] =
-                (spn_quant_has_groups(type) ? product_in_groups : product_in_blocks)(
-                    units, n_blocks, &args->act, t * n_blocks, has_min);
+            args->y[t * args->ldy + r] = (in_groups ? product_in_groups : product_in_blocks)(
+                units, n_blocks, &args->act, t * n_blocks, has_min);
     }
 }
 

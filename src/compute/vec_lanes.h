@@ -240,15 +240,35 @@ static void LANES_NAME(rope_split)(float *x, const float *cs, size_t n_rot) {
  * folded together. About 100 operations for 32 elements: some 3 cycles an element, where a product
  * with a few thousand rows spends 50 and more on it. */
 
-static inline int best_candidate(const v16 x[2], const float id[8], const float d[8]) {
+/* Of the n registers at x. */
+static inline int best_candidate(const float *x, const int n, const float id[8], const float d[8]) {
     v16 errors[8];
     for (int j = 0; j < 8; j++) {
         v16 scale = v_set1(id[j]), step = v_set1(d[j]);
-        v16 e0 = v_fnma(step, v_round(v_mul(x[0], scale)), x[0]);
-        v16 e1 = v_fnma(step, v_round(v_mul(x[1], scale)), x[1]);
-        errors[j] = v_fma(e1, e1, v_mul(e0, e0));
+        errors[j] = v_zero();
+        for (int i = 0; i < n; i++) {
+            v16 v = v_load(x + 16 * i), e = v_fnma(step, v_round(v_mul(v, scale)), v);
+            errors[j] = v_fma(e, e, errors[j]);
+        }
     }
     return v_least_fold(errors);
+}
+
+/* The candidates of the n registers at x; false: there are none, and *flat, NaN or 0, is the scale.
+ */
+static inline bool has_candidates(const float *x, const int n, float id[8], float d[8],
+                                  float *flat) {
+    v16 most = v_zero(), odd = v_zero();
+    for (int i = 0; i < n; i++) {
+        v16 v = v_load(x + 16 * i);
+        most = v_max(most, v_abs(v));
+        odd = v_add(odd, v_sub(v, v));
+    }
+    float amax = v_max_all(most);
+    bool nan = m_any(v_is_nan(odd));
+    candidates_8(id, d, amax);
+    *flat = nan ? NAN : 0.0f;
+    return !nan && 127.0f / amax <= 0x1.fffffep127f;
 }
 
 /* Some blocks at once, in three passes: a block's steps hang on each other, and the processor can
@@ -261,17 +281,6 @@ typedef struct quant_group {
     bool has[QUANT_GROUP];
 } quant_group;
 
-static inline void group_scales(quant_group *group, const float *x, size_t n) {
-    for (size_t b = 0; b < n; b++, x += 32) {
-        v16 lo = v_load(x), hi = v_load(x + 16);
-        float amax = v_max_all(v_max(v_abs(lo), v_abs(hi)));
-        bool nan = m_any(v_is_nan(v_add(v_sub(lo, lo), v_sub(hi, hi))));
-        group->flat[b] = nan ? NAN : 0.0f;
-        group->has[b] = !nan && 127.0f / amax <= 0x1.fffffep127f;
-        candidates_8(group->id[b], group->d[b], amax);
-    }
-}
-
 static inline void finish_block(int8_t *q, int16_t *sum, const float *x, float id) {
     for (int h = 0; h < 2; h++) {
         v16 whole = v_round(v_mul(v_load(x + 16 * h), v_set1(id)));
@@ -283,11 +292,10 @@ static void quantize_group(int8_t *q, float *d, float *dsum, int16_t *sum, const
                            size_t n) {
     quant_group group;
     int best[QUANT_GROUP] = {0};
-    group_scales(&group, x, n);
-    for (size_t b = 0; b < n; b++) {
-        v16 v[2] = {v_load(x + 32 * b), v_load(x + 32 * b + 16)};
-        if (group.has[b]) best[b] = best_candidate(v, group.id[b], group.d[b]);
-    }
+    for (size_t b = 0; b < n; b++)
+        group.has[b] = has_candidates(x + 32 * b, 2, group.id[b], group.d[b], &group.flat[b]);
+    for (size_t b = 0; b < n; b++)
+        if (group.has[b]) best[b] = best_candidate(x + 32 * b, 2, group.id[b], group.d[b]);
     for (size_t b = 0; b < n; b++) {
         if (group.has[b]) {
             finish_block(q + 32 * b, sum + 2 * b, x + 32 * b, group.id[b][best[b]]);
@@ -302,30 +310,13 @@ static void quantize_group(int8_t *q, float *d, float *dsum, int16_t *sum, const
 
 /* 128 elements that share a scale. */
 static void quantize_128(int8_t *q, float *d, int16_t *sum, const float *x) {
-    v16 most = v_set1(0), odd = v_set1(0), errors[8];
-    for (int i = 0; i < 8; i++) {
-        v16 v = v_load(x + 16 * i);
-        most = v_max(most, v_abs(v));
-        odd = v_add(odd, v_sub(v, v));
-    }
-    float amax = v_max_all(most), id[8], step[8];
-    bool nan = m_any(v_is_nan(odd));
-    if (nan || !(127.0f / amax <= 0x1.fffffep127f)) {
+    float id[8], step[8];
+    if (!has_candidates(x, 8, id, step, d)) {
         memset(q, 0, SPN_ACT_GROUP);
         memset(sum, 0, SPN_ACT_GROUP / 16 * sizeof(*sum));
-        *d = nan ? NAN : 0.0f;
         return;
     }
-    candidates_8(id, step, amax);
-    for (int j = 0; j < 8; j++) {
-        v16 error = v_set1(0), scale = v_set1(id[j]), down = v_set1(step[j]);
-        for (int i = 0; i < 8; i++) {
-            v16 v = v_load(x + 16 * i), e = v_fnma(down, v_round(v_mul(v, scale)), v);
-            error = v_fma(e, e, error);
-        }
-        errors[j] = error;
-    }
-    int best = v_least_fold(errors);
+    int best = best_candidate(x, 8, id, step);
     *d = step[best];
     for (int i = 0; i < 4; i++) finish_block(q + 32 * i, sum + 2 * i, x + 32 * i, id[best]);
 }
