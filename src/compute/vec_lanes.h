@@ -240,11 +240,33 @@ static void LANES_NAME(rope_split)(float *x, const float *cs, size_t n_rot) {
  * folded together. About 100 operations for 32 elements: some 3 cycles an element, where a product
  * with a few thousand rows spends 50 and more on it. */
 
+/* The scales to choose from, and what each steps by; without any, `flat` is the scale: NaN or 0. */
+typedef struct candidates {
+    float id[8], d[8];
+    float flat;
+    bool any;
+} candidates;
+
 /* Of the n registers at x. */
-static inline int best_candidate(const float *x, const int n, const float id[8], const float d[8]) {
+static inline candidates candidates_of(const float *x, const int n) {
+    v16 most = v_zero(), odd = v_zero();
+    for (int i = 0; i < n; i++) {
+        v16 v = v_load(x + 16 * i);
+        most = v_max(most, v_abs(v));
+        odd = v_add(odd, v_sub(v, v));
+    }
+    float amax = v_max_all(most);
+    bool nan = m_any(v_is_nan(odd));
+    candidates c = {.flat = nan ? NAN : 0.0f, .any = !nan && 127.0f / amax <= 0x1.fffffep127f};
+    candidates_8(c.id, c.d, amax);
+    return c;
+}
+
+/* The one with the least error over the n registers at x. */
+static inline int best_candidate(const candidates *c, const float *x, const int n) {
     v16 errors[8];
     for (int j = 0; j < 8; j++) {
-        v16 scale = v_set1(id[j]), step = v_set1(d[j]);
+        v16 scale = v_set1(c->id[j]), step = v_set1(c->d[j]);
         errors[j] = v_zero();
         for (int i = 0; i < n; i++) {
             v16 v = v_load(x + 16 * i), e = v_fnma(step, v_round(v_mul(v, scale)), v);
@@ -254,33 +276,6 @@ static inline int best_candidate(const float *x, const int n, const float id[8],
     return v_least_fold(errors);
 }
 
-/* The candidates of the n registers at x; false: there are none, and *flat, NaN or 0, is the scale.
- */
-static inline bool has_candidates(const float *x, const int n, float id[8], float d[8],
-                                  float *flat) {
-    v16 most = v_zero(), odd = v_zero();
-    for (int i = 0; i < n; i++) {
-        v16 v = v_load(x + 16 * i);
-        most = v_max(most, v_abs(v));
-        odd = v_add(odd, v_sub(v, v));
-    }
-    float amax = v_max_all(most);
-    bool nan = m_any(v_is_nan(odd));
-    candidates_8(id, d, amax);
-    *flat = nan ? NAN : 0.0f;
-    return !nan && 127.0f / amax <= 0x1.fffffep127f;
-}
-
-/* Some blocks at once, in three passes: a block's steps hang on each other, and the processor can
- * only fill the waiting with other blocks' steps where those are near. */
-#define QUANT_GROUP 8
-
-typedef struct quant_group {
-    float id[QUANT_GROUP][8], d[QUANT_GROUP][8]; /* by candidate */
-    float flat[QUANT_GROUP]; /* the scale of a block that has no candidates, NaN or 0 */
-    bool has[QUANT_GROUP];
-} quant_group;
-
 static inline void finish_block(int8_t *q, int16_t *sum, const float *x, float id) {
     for (int h = 0; h < 2; h++) {
         v16 whole = v_round(v_mul(v_load(x + 16 * h), v_set1(id)));
@@ -288,37 +283,41 @@ static inline void finish_block(int8_t *q, int16_t *sum, const float *x, float i
     }
 }
 
+/* Some blocks at once, in three passes: a block's steps hang on each other, and the processor can
+ * only fill the waiting with other blocks' steps where those are near. */
+#define QUANT_GROUP 8
+
 static void quantize_group(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x,
                            size_t n) {
-    quant_group group;
+    candidates c[QUANT_GROUP];
     int best[QUANT_GROUP] = {0};
+    for (size_t b = 0; b < n; b++) c[b] = candidates_of(x + 32 * b, 2);
     for (size_t b = 0; b < n; b++)
-        group.has[b] = has_candidates(x + 32 * b, 2, group.id[b], group.d[b], &group.flat[b]);
-    for (size_t b = 0; b < n; b++)
-        if (group.has[b]) best[b] = best_candidate(x + 32 * b, 2, group.id[b], group.d[b]);
+        if (c[b].any) best[b] = best_candidate(&c[b], x + 32 * b, 2);
     for (size_t b = 0; b < n; b++) {
-        if (group.has[b]) {
-            finish_block(q + 32 * b, sum + 2 * b, x + 32 * b, group.id[b][best[b]]);
+        if (c[b].any) {
+            finish_block(q + 32 * b, sum + 2 * b, x + 32 * b, c[b].id[best[b]]);
         } else {
             memset(q + 32 * b, 0, 32);
             sum[2 * b] = sum[2 * b + 1] = 0;
         }
-        d[b] = group.has[b] ? group.d[b][best[b]] : group.flat[b];
+        d[b] = c[b].any ? c[b].d[best[b]] : c[b].flat;
         dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
     }
 }
 
 /* 128 elements that share a scale. */
 static void quantize_128(int8_t *q, float *d, int16_t *sum, const float *x) {
-    float id[8], step[8];
-    if (!has_candidates(x, 8, id, step, d)) {
+    candidates c = candidates_of(x, 8);
+    *d = c.flat;
+    if (!c.any) {
         memset(q, 0, SPN_ACT_GROUP);
         memset(sum, 0, SPN_ACT_GROUP / 16 * sizeof(*sum));
         return;
     }
-    int best = best_candidate(x, 8, id, step);
-    *d = step[best];
-    for (int i = 0; i < 4; i++) finish_block(q + 32 * i, sum + 2 * i, x + 32 * i, id[best]);
+    int best = best_candidate(&c, x, 8);
+    *d = c.d[best];
+    for (int i = 0; i < 4; i++) finish_block(q + 32 * i, sum + 2 * i, x + 32 * i, c.id[best]);
 }
 
 static void LANES_NAME(quantize_groups)(int8_t *q, float *d, int16_t *sum, const float *x,
