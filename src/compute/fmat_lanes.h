@@ -12,9 +12,11 @@
  * side, and every byte of them is read from memory once: 16 fma for 4 x 64 bytes of F32 is far
  * above memory's speed, so the bound is memory. A second group of tokens finds the rows in cache.
  * Many tokens: F16 and BF16 rows are converted once into a panel in the scratch, small enough for
- * the second cache beside a group's activations; a panel of R rows reads each activation once,
- * which is 64 / R bytes a fma from the outer cache, and each weight from the second cache for
- * FMAT_TOKENS fma.
+ * the second cache. A group of tokens walks k in chunks that the first cache keeps (1024 elements
+ * of six tokens: 24 KiB) while all of the panel's rows pass by; the sums, another 12 KiB, wait in
+ * the scratch. So a step takes its 4 weights from the second cache and its activations from the
+ * first: 256 bytes for 24 fma. With a whole k for each tile both came from the second, 640 bytes,
+ * and that was the bound: 0.6 of the multipliers.
  */
 #include "compute/kernels.h"
 
@@ -31,8 +33,14 @@
 #define FMAT_FETCH_TOKENS 4
 #define FMAT_FETCH_AHEAD ((size_t)16384)
 
-/* Elements of k between two shares of the lanes; no end where there is but one. */
-#define FMAT_CHUNK (HW_LANES == 16 ? SIZE_MAX : (size_t)512)
+/* Elements of k that a group's tiles take one after the other. A level with shares of the lanes
+ * loads less a fma and gained nothing from that; there it is what a tile's shares take in turn. */
+#define FMAT_CHUNK ((size_t)(HW_LANES == 16 ? 1024 : 512))
+#define FMAT_TOGETHER (HW_LANES == 16)
+/* Rows of a panel, at most: what the scratch holds. */
+#define FMAT_PANEL_ROWS 32
+/* A row's sums: 16 lanes a token. */
+#define FMAT_ROW_SUMS (FMAT_TOKENS * 16)
 
 typedef struct fmat_tile {
     const uint8_t *w; /* first row */
@@ -91,49 +99,38 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
     }
 }
 
-static ALWAYS_INLINE void tile_product(spn_type type, const fmat_tile *tile, size_t rows,
-                                       size_t tokens) {
-    float sums[FMAT_ROWS * FMAT_TOKENS * 16] = {0};
-    size_t tail = tile->k % 16, whole = tile->k - tail;
-    for (size_t i = 0; i < whole; i += FMAT_CHUNK) {
-        size_t end = whole - i < FMAT_CHUNK ? whole : i + FMAT_CHUNK;
+/* From `begin` to `end` of k, whole steps. */
+static ALWAYS_INLINE void tile_part(spn_type type, const fmat_tile *tile, size_t rows,
+                                    size_t tokens, size_t begin, size_t end, float *sums) {
+    const size_t chunk = FMAT_TOGETHER ? end - begin : FMAT_CHUNK;
+    for (size_t i = begin; i < end; i += chunk)
         for (size_t lane = 0; lane < 16; lane += HW_LANES)
-            tile_lanes(type, tile, rows, tokens, i + lane, end, sums + lane);
-    }
-    for (size_t r = 0; r < rows; r++) {
-        const uint8_t *w = tile->w + r * tile->row_bytes;
-        for (size_t t = 0; t < tokens; t++) {
-            v16 sum = v_load(sums + (r * FMAT_TOKENS + t) * 16);
-            if (tail)
-                sum = v_fma_n(weight_n(type, w, whole, tail),
-                              v_load_n(tile->x + t * tile->ldx + whole, tail), sum, tail);
-            tile->y[t * tile->ldy + r] = v_fold(sum);
-        }
-    }
+            tile_lanes(type, tile, rows, tokens, i + lane, end - i < chunk ? end : i + chunk,
+                       sums + lane);
 }
 
-/* The tile with its number of tokens as a constant. */
+/* With the number of tokens as a constant. */
 static ALWAYS_INLINE void tile_by_tokens(spn_type type, const fmat_tile *tile, size_t rows,
-                                         size_t tokens) {
+                                         size_t tokens, size_t begin, size_t end, float *sums) {
     switch (tokens) {
     case 1:
-        tile_product(type, tile, rows, 1);
+        tile_part(type, tile, rows, 1, begin, end, sums);
         break;
     case 2:
-        tile_product(type, tile, rows, 2);
+        tile_part(type, tile, rows, 2, begin, end, sums);
         break;
     case 3:
-        tile_product(type, tile, rows, 3);
+        tile_part(type, tile, rows, 3, begin, end, sums);
         break;
 #if FMAT_TOKENS > 3
     case 4:
-        tile_product(type, tile, rows, 4);
+        tile_part(type, tile, rows, 4, begin, end, sums);
         break;
     case 5:
-        tile_product(type, tile, rows, 5);
+        tile_part(type, tile, rows, 5, begin, end, sums);
         break;
     case 6:
-        tile_product(type, tile, rows, 6);
+        tile_part(type, tile, rows, 6, begin, end, sums);
         break;
 #endif
     default:
@@ -142,54 +139,80 @@ static ALWAYS_INLINE void tile_by_tokens(spn_type type, const fmat_tile *tile, s
 }
 
 /* One noinline body for each type and whole or single rows. */
-#define TILE_OF(name, type)                                                           \
-    static __attribute__((noinline)) void name##_rows(const fmat_tile *t, size_t n) { \
-        tile_by_tokens(type, t, FMAT_ROWS, n);                                        \
-    }                                                                                 \
-    static __attribute__((noinline)) void name##_row(const fmat_tile *t, size_t n) {  \
-        tile_by_tokens(type, t, 1, n);                                                \
+#define TILE_OF(name, type)                                                                       \
+    static __attribute__((noinline)) void name##_rows(const fmat_tile *t, size_t n, size_t begin, \
+                                                      size_t end, float *sums) {                  \
+        tile_by_tokens(type, t, FMAT_ROWS, n, begin, end, sums);                                  \
+    }                                                                                             \
+    static __attribute__((noinline)) void name##_row(const fmat_tile *t, size_t n, size_t begin,  \
+                                                     size_t end, float *sums) {                   \
+        tile_by_tokens(type, t, 1, n, begin, end, sums);                                          \
     }
 TILE_OF(tile_f32, SPN_TYPE_F32)
 TILE_OF(tile_f16, SPN_TYPE_F16)
 TILE_OF(tile_bf16, SPN_TYPE_BF16)
 
-/* Rows of a group against `tokens` tokens, at most one tile of them. */
-static void group_product(spn_type type, fmat_tile tile, size_t n_rows, size_t tokens) {
-    for (; n_rows >= FMAT_ROWS; n_rows -= FMAT_ROWS) {
-        if (type == SPN_TYPE_F16)
-            tile_f16_rows(&tile, tokens);
-        else if (type == SPN_TYPE_BF16)
-            tile_bf16_rows(&tile, tokens);
-        else
-            tile_f32_rows(&tile, tokens);
-        tile.w += FMAT_ROWS * tile.row_bytes;
-        tile.y += FMAT_ROWS;
-    }
-    for (; n_rows > 0; n_rows--) {
-        if (type == SPN_TYPE_F16)
-            tile_f16_row(&tile, tokens);
-        else if (type == SPN_TYPE_BF16)
-            tile_bf16_row(&tile, tokens);
-        else
-            tile_f32_row(&tile, tokens);
-        tile.w += tile.row_bytes;
-        tile.y++;
+/* A tile of FMAT_ROWS rows, or of one. */
+static void tile_any(spn_type type, const fmat_tile *tile, bool whole, size_t tokens, size_t begin,
+                     size_t end, float *sums) {
+    if (type == SPN_TYPE_F16)
+        (whole ? tile_f16_rows : tile_f16_row)(tile, tokens, begin, end, sums);
+    else if (type == SPN_TYPE_BF16)
+        (whole ? tile_bf16_rows : tile_bf16_row)(tile, tokens, begin, end, sums);
+    else
+        (whole ? tile_f32_rows : tile_f32_row)(tile, tokens, begin, end, sums);
+}
+
+/* What is left of k, and the fold. */
+static void finish_rows(spn_type type, const fmat_tile *tile, size_t n_rows, size_t tokens,
+                        const float *sums) {
+    size_t tail = tile->k % 16, whole = tile->k - tail;
+    for (size_t r = 0; r < n_rows; r++) {
+        const uint8_t *w = tile->w + r * tile->row_bytes;
+        for (size_t t = 0; t < tokens; t++) {
+            v16 sum = v_load(sums + r * FMAT_ROW_SUMS + t * 16);
+            if (tail)
+                sum = v_fma_n(weight_n(type, w, whole, tail),
+                              v_load_n(tile->x + t * tile->ldx + whole, tail), sum, tail);
+            tile->y[t * tile->ldy + r] = v_fold(sum);
+        }
     }
 }
 
-/* All tokens against a panel's rows, a group of tokens at a time. */
+/* Rows of a panel against `tokens` tokens, at most a tile's. */
+static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, size_t tokens,
+                          float *sums) {
+    const size_t whole = group->k / 16 * 16;
+    const size_t chunk = n_rows > FMAT_ROWS ? FMAT_CHUNK : whole;
+    memset(sums, 0, n_rows * FMAT_ROW_SUMS * sizeof(*sums));
+    for (size_t begin = 0; begin < whole; begin += chunk) {
+        size_t end = whole - begin < chunk ? whole : begin + chunk;
+        fmat_tile tile = *group;
+        for (size_t r = 0, n; r < n_rows; r += n) {
+            n = n_rows - r < FMAT_ROWS ? 1 : FMAT_ROWS;
+            tile.w = group->w + r * group->row_bytes;
+            tile_any(type, &tile, n > 1, tokens, begin, end, sums + r * FMAT_ROW_SUMS);
+        }
+    }
+    finish_rows(type, group, n_rows, tokens, sums);
+}
+
+/* All tokens against a panel's rows, a group of tokens at a time; where k is one chunk, a tile at a
+ * time, whose sums stay near. */
 static void panel_product(spn_type type, const spn_matmul_args *args, const uint8_t *w,
                           size_t row_bytes, size_t row, size_t n_rows) {
+    float *sums = (float *)args->scratch + FMAT_PANEL_ROWS * args->k;
+    const bool together = FMAT_TOGETHER && args->k > FMAT_CHUNK;
     for (size_t t = 0; t < args->n_tokens; t += FMAT_TOKENS) {
         size_t left = args->n_tokens - t;
-        fmat_tile tile = {w,
-                          row_bytes,
-                          args->act.x + t * args->act.ldx,
-                          args->act.ldx,
-                          args->k,
-                          args->y + t * args->ldy + row,
-                          args->ldy};
-        group_product(type, tile, n_rows, left < FMAT_TOKENS ? left : FMAT_TOKENS);
+        fmat_tile group = {NULL, row_bytes, args->act.x + t * args->act.ldx, args->act.ldx, args->k,
+                           NULL, args->ldy};
+        for (size_t r = 0, n; r < n_rows; r += n) {
+            n = together || n_rows - r < FMAT_ROWS ? n_rows - r : FMAT_ROWS;
+            group.w = w + r * row_bytes;
+            group.y = args->y + t * args->ldy + row + r;
+            group_product(type, &group, n, left < FMAT_TOKENS ? left : FMAT_TOKENS, sums);
+        }
     }
 }
 
@@ -204,7 +227,7 @@ static void matmul(spn_type type, const spn_matmul_args *args, size_t begin, siz
     bool few = args->n_tokens <= 2 * FMAT_TOKENS;
     bool convert = !few && type != SPN_TYPE_F32;
     size_t n = few ? FMAT_ROWS : FMAT_PANEL_BYTES / (4 * args->k + 1) / FMAT_ROWS * FMAT_ROWS;
-    if (n > 32) n = 32; /* what the scratch holds */
+    if (n > FMAT_PANEL_ROWS) n = FMAT_PANEL_ROWS;
     if (n < FMAT_ROWS) n = FMAT_ROWS;
     for (size_t row = begin; row < end; row += n) {
         size_t n_rows = end - row < n ? end - row : n;
