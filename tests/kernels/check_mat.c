@@ -43,7 +43,7 @@ static void take_quant_acts(check *c, product *p, check_fill fill) {
 
 static size_t any_k(check *c, spn_type type) {
     size_t block = check_block_len(type);
-    if (block == 1) return check_chance(c, 80) ? check_range(c, 1, 140) : check_range(c, 141, 1100);
+    if (block == 1) return check_chance(c, 80) ? check_range(c, 1, 140) : check_range(c, 141, 2600);
     if (block == 32)
         return 32 * (check_chance(c, 80) ? check_range(c, 1, 20) : check_range(c, 21, 64));
     return block * check_range(c, 1, 4);
