@@ -64,9 +64,10 @@ size_t spn_lookahead_find(const int32_t *tokens, size_t n_tokens, size_t n_match
         if (n >= 32) break;
     }
     if (longest < n_match) return 0;
-    size_t n = spn_min_size(n_most, n_tokens - best);
-    memcpy(guesses, tokens + best, n * sizeof *guesses);
-    return n;
+    size_t period = n_tokens - best; /* what follows the match, again and again */
+    for (size_t i = 0; i < n_most; i++)
+        guesses[i] = i < period ? tokens[best + i] : guesses[i - period];
+    return n_most;
 }
 
 /* ---- guesses from a smaller model ---- */

@@ -38,8 +38,8 @@ spn_status spn_lookahead_logits(spn_lookahead *la, const int32_t *tokens, size_t
 void spn_lookahead_count(const spn_lookahead *la, uint32_t *n_guessed, uint32_t *n_came);
 
 /* Guesses from the text itself: the longest run of its last tokens, at least `n_match`, that stands
- * in it earlier, and what followed the latest such place, at most n_most tokens. Returns their
- * number. */
+ * in it earlier, and what followed the latest such place, n_most tokens: where the text ends before
+ * them, as if it went on repeating what followed. Returns n_most, or 0 without such a run. */
 size_t spn_lookahead_find(const int32_t *tokens, size_t n_tokens, size_t n_match, size_t n_most,
                           int32_t *guesses);
 

@@ -25,10 +25,13 @@ static void guesses_follow_the_longest_agreement(void **state) {
     assert_int_equal(guesses[1], 8);
     assert_int_equal(spn_lookahead_find(text, 14, 4, 2, guesses), 0);
     assert_int_equal(spn_lookahead_find(text, 1, 1, 2, guesses), 0);
-    /* What follows may reach into the end itself: a text of one repeated token. */
+    /* A text that repeats itself to its end is guessed to go on so. */
     const int32_t same[] = {4, 4, 4, 4, 4};
-    assert_int_equal(spn_lookahead_find(same, 5, 3, 8, guesses), 1);
-    assert_int_equal(guesses[0], 4);
+    assert_int_equal(spn_lookahead_find(same, 5, 3, 8, guesses), 8);
+    for (size_t i = 0; i < 8; i++) assert_int_equal(guesses[i], 4);
+    const int32_t three[] = {8, 1, 2, 3, 1, 2, 3, 1, 2};
+    assert_int_equal(spn_lookahead_find(three, 9, 3, 5, guesses), 5);
+    for (size_t i = 0; i < 5; i++) assert_int_equal(guesses[i], 1 + (i + 2) % 3);
 }
 
 static void tell(const char *path, const char *draft, const char *prompt, spn_lookahead_mode mode,
