@@ -29,7 +29,7 @@
 #define FMAT_PANEL_BYTES ((size_t)512 * 1024)
 
 /* With up to so many tokens the weights' memory is the bound: what lies so many bytes further on is
- * asked for, in the order in which memory has it (see qmat_avx512.h). */
+ * asked for (see qmat_avx512.h). */
 #define FMAT_FETCH_TOKENS 4
 #define FMAT_FETCH_AHEAD ((size_t)16384)
 
@@ -81,8 +81,7 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
         tile->w + (whole > FMAT_FETCH_AHEAD ? whole : FMAT_FETCH_AHEAD) + begin / 16 * step;
     for (size_t i = begin; i < end; i += 16, next += step) {
         hw x[FMAT_TOKENS];
-        SPN_UNROLL(8)
-        for (size_t at = 0; fetch && at < step; at += 64) __builtin_prefetch(next + at, 0, 2);
+        if (fetch) spn_fetch(next, step);
         SPN_UNROLL(8)
         for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
         SPN_UNROLL(8)

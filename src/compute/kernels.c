@@ -6,8 +6,6 @@
  */
 #include "compute/kernels.h"
 
-#include <stdatomic.h>
-
 #include "compute/kernel_levels.h"
 #include "platform/os.h"
 
@@ -82,7 +80,12 @@ static bool level_is_built(spn_cpu_level level) {
  * ends. A level that needs more sets its own. */
 static size_t scratch_default(size_t k) { return 32 * 4 * k + 65536; }
 
+atomic_bool spn_fetch_near;
+#define NEAR_FETCH_L1D_BYTES ((size_t)48 * 1024)
+
 static void build(spn_kernels *table, spn_cpu_level level) {
+    atomic_store_explicit(&spn_fetch_near, spn_cpu_l1d_bytes() >= NEAR_FETCH_L1D_BYTES,
+                          memory_order_relaxed);
     table->matmul_scratch = scratch_default;
     for (size_t i = 0; i < SPN_COUNT(initialisers); i++)
         if (initialisers[i].level <= level) initialisers[i].init(table);

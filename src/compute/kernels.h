@@ -67,6 +67,7 @@
 #ifndef SPN_KERNELS_H
 #define SPN_KERNELS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -212,6 +213,18 @@ typedef struct spn_kernels {
     double (*roof_int8)(uint64_t n_rounds);
     double (*roof_f32)(uint64_t n_rounds);
 } spn_kernels;
+
+/* What a kernel will read from memory soon is asked for, in the order in which memory has it. Into
+ * the first cache where that is large, else into the second. Measured: Zen 5 (48 KiB) reads weights
+ * 1.02 to 1.1 times as fast for one token and 1.1 to 1.3 times for twelve when they go to the
+ * first, Zen 4 (32 KiB) at 0.6 of its speed. Set before a table is given out. */
+extern atomic_bool spn_fetch_near;
+static inline void spn_fetch(const uint8_t *from, size_t n) {
+    if (atomic_load_explicit(&spn_fetch_near, memory_order_relaxed))
+        for (size_t at = 0; at < n; at += 64) __builtin_prefetch(from + at, 0, 3);
+    else
+        for (size_t at = 0; at < n; at += 64) __builtin_prefetch(from + at, 0, 2);
+}
 
 /* The constant table of a level; DEFAULT is the best available. NULL when the processor or this
  * build does not have the level. Any thread. */

@@ -306,8 +306,7 @@ INLINE void rows_kernel(const qmat_rows_job *job, const qmat_spec spec, const in
                 rows_pair(acc, p, 1, pairs + n_tokens, &spec, n_tokens);
                 pairs += 2 * n_tokens;
             }
-            for (size_t at = 0; at < 4 * turn_bytes; at += 64)
-                _mm_prefetch((const char *)(fetch + at), _MM_HINT_T1);
+            spn_fetch(fetch, 4 * turn_bytes);
             fetch += 4 * turn_bytes;
         }
         if (!groups) rows_rest(acc, p, job->n_blocks % 4, pairs, &spec, n_tokens);

@@ -101,15 +101,10 @@ INLINE void store_4_rows(float *y, __m128 sum, size_t n_rows) {
         _mm_mask_storeu_ps(y, (__mmask8)((1u << n_rows) - 1), sum);
 }
 
-/* What lies some rows further on is asked for, in the order in which memory has it: four streams of
- * a few KiB each are too short for the processor to see. Into the second-level cache: the first
- * level has too few misses in flight for the memory's speed (measured: 0.6 of it against 0.85). */
+/* What lies some rows further on is asked for: four streams of a few KiB each are too short for the
+ * processor to see. */
 INLINE size_t fetch_ahead(size_t row_bytes) {
     return 4 * row_bytes < FETCH_AHEAD ? FETCH_AHEAD : 4 * row_bytes;
-}
-
-INLINE void fetch_bytes(const uint8_t *from, size_t n) {
-    for (size_t at = 0; at < n; at += 64) _mm_prefetch((const char *)(from + at), _MM_HINT_T1);
 }
 
 /* ---- panels ---- */
@@ -140,21 +135,25 @@ INLINE void transpose_16x16(__m512i *z) {
 }
 
 /* What the next panel will be unpacked from: asked for block by block while this one is multiplied,
- * or a prompt of a few tokens would wait for memory in every panel. */
+ * or a prompt of a few tokens would wait for memory in every panel. Early, where there are many
+ * tiles; with few each block asks for its share. */
 #define FETCH_STEP 384
 typedef struct tile_fetch {
     const uint8_t *at, *end;
+    size_t step;
 } tile_fetch;
 
 INLINE void fetch_step(tile_fetch *fetch) {
     if (fetch->at >= fetch->end) return;
-    fetch_bytes(fetch->at, FETCH_STEP);
-    fetch->at += FETCH_STEP;
+    spn_fetch(fetch->at, fetch->step);
+    fetch->at += fetch->step;
 }
 
 INLINE tile_fetch fetch_next_panel(const spn_matmul_args *args, size_t r) {
     const uint8_t *next = args->w + (r + PANEL_ROWS) * args->row_bytes;
-    return (tile_fetch){next, next + PANEL_ROWS * args->row_bytes};
+    size_t n = PANEL_ROWS * args->row_bytes;
+    size_t n_blocks = args->k / 32 * ((args->n_tokens + TILE_TOKENS - 1) / TILE_TOKENS);
+    return (tile_fetch){next, next + n, spn_max_size(FETCH_STEP, n / n_blocks + 64)};
 }
 
 #define AT(token, stride) ((size_t)(token) * (stride))

@@ -79,6 +79,24 @@ static bool level_runs(spn_cpu_level level) {
     return level == SPN_CPU_LEVEL_AVX512 && has_bundle(&avx512);
 }
 
+/* Leaf 4 (Intel) and leaf 0x8000001d (AMD) list the caches alike: in eax the kind (1: data, 0: no
+ * more) and the level, in ebx and ecx their dimensions less one. */
+static size_t l1d_of_leaf(uint32_t leaf) {
+    uint32_t eax, ebx, ecx, edx;
+    for (uint32_t i = 0; i < 8 && __get_cpuid_count(leaf, i, &eax, &ebx, &ecx, &edx); i++) {
+        if ((eax & 31) == 0) break;
+        if ((eax & 31) != 1 || (eax >> 5 & 7) != 1) continue;
+        size_t ways = (ebx >> 22) + 1, parts = (ebx >> 12 & 1023) + 1, line = (ebx & 4095) + 1;
+        return ways * parts * line * ((size_t)ecx + 1);
+    }
+    return 0;
+}
+
+size_t spn_cpu_l1d_bytes(void) {
+    size_t n = l1d_of_leaf(4);
+    return n != 0 ? n : l1d_of_leaf(0x8000001d);
+}
+
 /* 48 characters in three leaves; some makers pad them with blanks on the left. */
 static bool own_name(char *out, size_t cap) {
     uint32_t words[12];
@@ -105,6 +123,8 @@ static bool level_runs(spn_cpu_level level) {
     (void)level;
     return false;
 }
+
+size_t spn_cpu_l1d_bytes(void) { return 0; }
 
 static bool own_name(char *out, size_t cap) {
     (void)out, (void)cap;

@@ -91,6 +91,8 @@ void spn_event_clear(spn_event *event);
 /* Bytes of memory that this process occupies now; 0: the system does not tell. */
 uint64_t spn_process_memory(void);
 uint32_t spn_cpu_usable(void); /* as spn_cpu_info.n_usable, cheap enough to call often */
+/* Bytes of a core's first cache for data; 0: not known. */
+size_t spn_cpu_l1d_bytes(void);
 /* A hint to the processor inside a spin loop. */
 static inline void spn_cpu_relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
