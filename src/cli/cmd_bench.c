@@ -11,7 +11,7 @@
 
 #include "cli/cli.h"
 
-enum { MOST_THREAD_COUNTS = 16 };
+enum { MOST_THREAD_COUNTS = 16, WARM_UP_TOKENS = 512 };
 
 typedef struct bench_options {
     spn_cli_engine engine;
@@ -85,9 +85,11 @@ static void measure_limits(bench *b, uint32_t round) {
     b->f32_gflops[round] = roofline.f32_gflops;
 }
 
+/* A pass of the size that is measured: the first one has to map the weights' and buffers' pages. */
 static spn_status measure(bench *b, const bench_options *opt, spn_error *err) {
     double ignored;
-    spn_status status = time_prompt(b, opt->n_prompt < 32 ? opt->n_prompt : 32, 0, &ignored, err);
+    uint32_t n = opt->n_prompt < WARM_UP_TOKENS ? opt->n_prompt : WARM_UP_TOKENS;
+    spn_status status = time_prompt(b, n, 0, &ignored, err);
     if (status == SPN_STATUS_OK)
         status = time_generation(b, opt->n_gen < 8 ? opt->n_gen : 8, 0, 0, &ignored, err);
     for (uint32_t round = 0; round < opt->n_rounds && status == SPN_STATUS_OK; round++) {
