@@ -31,7 +31,7 @@
 /* With up to so many tokens the weights' memory is the bound: what lies so many bytes further on is
  * asked for (see qmat_avx512.h). */
 #define FMAT_FETCH_TOKENS 4
-#define FMAT_FETCH_AHEAD ((size_t)16384)
+#define FMAT_FETCH_AHEAD ((size_t)8192)
 
 /* Elements of k that a group's tiles take one after the other. A level with shares of the lanes
  * loads less a fma and gained nothing from that; there it is what a tile's shares take in turn. */

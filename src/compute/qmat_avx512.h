@@ -42,7 +42,7 @@
 #define LANE4(i) (i), (i) + 1, (i) + 2, (i) + 3
 #define LANE16(i) LANE4(i), LANE4((i) + 4), LANE4((i) + 8), LANE4((i) + 12)
 #define MAX_ROW_TOKENS 8  /* that share one loading of four rows */
-#define FETCH_AHEAD 16384 /* bytes */
+#define FETCH_AHEAD 8192 /* bytes */
 #define TILE_TOKENS 6
 #define PANEL_ROWS 32
 
