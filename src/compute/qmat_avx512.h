@@ -19,11 +19,13 @@
  * scratch, as [block][8 steps][32 rows][4 elements] unsigned bytes, with their scales as [32 rows];
  * then tiles of 32 rows x 6 tokens walk the panel with the sums in registers: per block 96 vpdpbusd
  * and what scales take on the same two ports. Loads a block: 16 registers of weights, 48
- * broadcasts, 2-4 of scales, of which a core has two a vpdpbusd. A panel of k = 4096 (128 KiB)
- * stays in the second-level cache, and so does a tile's part of the activations, which come from
- * the third level. Measured on Zen 4, whose registers of 512 bits take two cycles everywhere: a
- * float or integer multiplication beside vpdpbusd costs as much as one, a conversion or an addition
- * next to nothing as long as they are few.
+ * broadcasts, 2-4 of scales, of which a core has one (Zen 5) or two (Zen 4) a vpdpbusd. A panel of
+ * k = 4096 (128 KiB) stays in the second-level cache, and so does a tile's part of the activations,
+ * which come from the third level. Measured beside vpdpbusd on Zen 5: a float or integer
+ * multiplication costs as much as one; a shuffle across lanes or a broadcast of 16 bytes from
+ * memory half of one; conversions, additions, shuffles within lanes and broadcasts of 4 or 8 bytes
+ * from memory nothing. Zen 4, whose registers of 512 bits take two cycles everywhere, is alike, but
+ * conversions and additions cost a third of one where they are many.
  *
  * vpdpbusd multiplies unsigned by signed: weights are made unsigned by an offset, and the sum is
  * right because it starts at -offset * (sum of the block's activations).
@@ -41,7 +43,7 @@
 /* Sixteen indices that count up, for the bytes of one lane. */
 #define LANE4(i) (i), (i) + 1, (i) + 2, (i) + 3
 #define LANE16(i) LANE4(i), LANE4((i) + 4), LANE4((i) + 8), LANE4((i) + 12)
-#define MAX_ROW_TOKENS 8  /* that share one loading of four rows */
+#define MAX_ROW_TOKENS 8 /* that share one loading of four rows */
 #define FETCH_AHEAD 8192 /* bytes */
 #define TILE_TOKENS 6
 #define PANEL_ROWS 32
