@@ -100,6 +100,31 @@ static void levels_agree_with_the_kernel(void **state) {
     assert_int_equal(spn_cpu_level_is_available(SPN_CPU_LEVEL_AVX512),
                      has_avx2 && has_all(flags, avx512));
 }
+
+/* A line of a file that describes one of processor 0's caches. */
+static bool cache_line(int index, const char *what, char *out, int cap) {
+    char path[96];
+    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", index, what);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) return false;
+    bool read = fgets(out, cap, file) != NULL;
+    fclose(file);
+    return read;
+}
+
+static void the_first_cache_is_as_large_as_the_kernel_says(void **state) {
+    (void)state;
+    char level[16], type[16], size[16];
+    for (int i = 0; cache_line(i, "level", level, sizeof level); i++) {
+        assert_true(cache_line(i, "type", type, sizeof type));
+        if (strcmp(level, "1\n") != 0 || strcmp(type, "Data\n") != 0) continue;
+        assert_true(cache_line(i, "size", size, sizeof size));
+        assert_non_null(strchr(size, 'K'));
+        assert_int_equal(spn_cpu_l1d_bytes(), 1024 * strtoul(size, NULL, 10));
+        return;
+    }
+    skip();
+}
 #endif
 
 #ifdef __linux__
@@ -125,6 +150,7 @@ int main(void) {
         cmocka_unit_test(the_description_is_whole),
 #if defined(__linux__) && (defined(__x86_64__) || defined(__i386__))
         cmocka_unit_test(levels_agree_with_the_kernel),
+        cmocka_unit_test(the_first_cache_is_as_large_as_the_kernel_says),
 #endif
 #ifdef __linux__
         cmocka_unit_test(affinity_bounds_processors),
