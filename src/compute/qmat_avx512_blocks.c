@@ -146,20 +146,38 @@ static void fill_starts(int32_t *start, const int16_t *sum, size_t n, int offset
     for (size_t b = 0; b < n; b++) start[b] = -offset * (sum[2 * b] + sum[2 * b + 1]);
 }
 
-static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
-                       const blocks_type *type) {
-    size_t n_blocks = args->k / 32, n_groups = (n_blocks + 3) / 4, n_slots = 4 * n_groups;
-    const tile_fn *tiles = type->has_min ? tiles_min : tiles_plain;
-    uint8_t *at = args->scratch;
-    blocks_panel panel = {.n_blocks = n_blocks, .n_groups = n_groups, .q = at};
-    panel.d = (float *)(void *)(at += 1024 * n_slots);
-    panel.n = (float *)(void *)(at += 128 * n_slots);
-    int32_t *start = (int32_t *)(void *)(at + 128 * n_slots);
-    for (size_t r = begin; r < end; r += PANEL_ROWS) {
+/* Lays a panel out at `at`; returns what lies behind it. */
+static uint8_t *lay_out(blocks_panel *panel, size_t n_blocks, uint8_t *at) {
+    panel->n_blocks = n_blocks;
+    panel->n_groups = (n_blocks + 3) / 4;
+    panel->q = at;
+    panel->d = (float *)(void *)(at += 1024 * 4 * panel->n_groups);
+    panel->n = (float *)(void *)(at += 128 * 4 * panel->n_groups);
+    return at + 128 * 4 * panel->n_groups;
+}
+
+static size_t unpack_panels(const blocks_panel *panels, const spn_matmul_args *args, size_t r,
+                            size_t end, const blocks_type *type) {
+    size_t n = 0;
+    for (; n < panels_at_once(args->k) && r < end; n++, r += PANEL_ROWS) {
         const uint8_t *rows[PANEL_ROWS];
         spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
-        type->unpack(&panel, rows);
-        tile_fetch fetch = fetch_next_panel(args, r);
+        type->unpack(&panels[n], rows);
+    }
+    return n;
+}
+
+static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
+                       const blocks_type *type) {
+    size_t n_blocks = args->k / 32;
+    const tile_fn *tiles = type->has_min ? tiles_min : tiles_plain;
+    uint8_t *at = args->scratch;
+    blocks_panel panels[PANELS];
+    for (size_t i = 0; i < PANELS; i++) at = lay_out(&panels[i], n_blocks, at);
+    int32_t *start = (int32_t *)(void *)at;
+    for (size_t r = begin, n_panels; r < end; r += n_panels * PANEL_ROWS) {
+        n_panels = unpack_panels(panels, args, r, end, type);
+        tile_fetch fetch = fetch_next_panels(args, r + n_panels * PANEL_ROWS, n_panels);
         for (size_t t = 0, n; t < args->n_tokens; t += n) {
             n = tile_tokens(args->n_tokens - t);
             assert(n >= 1 && n <= TILE_TOKENS);
@@ -170,8 +188,9 @@ static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
                               .fetch = &fetch};
             if (!type->has_min)
                 fill_starts(start, args->act.sum + 2 * t * n_blocks, n * n_blocks, type->offset);
-            tiles[n - 1](&panel, &acts, args->y + t * args->ldy + r, args->ldy,
-                         spn_min_size(end - r, PANEL_ROWS));
+            for (size_t i = 0, row = r; i < n_panels; i++, row += PANEL_ROWS)
+                tiles[n - 1](&panels[i], &acts, args->y + t * args->ldy + row, args->ldy,
+                             spn_min_size(end - row, PANEL_ROWS));
         }
     }
 }
@@ -179,7 +198,7 @@ static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
 /* The larger of what both ways need. */
 size_t spn_qmat_scratch_blocks_avx512(size_t k) {
     size_t n_slots = (k / 32 + 3) / 4 * 4;
-    size_t panels = (1024 + 128 + 128) * n_slots + TILE_TOKENS * 4 * n_slots;
+    size_t panels = PANELS * (1024 + 128 + 128) * n_slots + TILE_TOKENS * 4 * n_slots;
     return spn_max_size(panels, n_slots / 4 * MAX_ROW_TOKENS * sizeof(blocks_act));
 }
 

@@ -236,22 +236,40 @@ static const tile_fn *tiles_of(const groups_spec *spec) {
     return spec->has_min ? tiles_none_min : tiles_none;
 }
 
+/* Lays a panel out at `at`; returns what lies behind it. */
+static uint8_t *lay_out(groups_panel *panel, size_t n_super, uint8_t *at) {
+    size_t n_blocks = 8 * n_super;
+    panel->n_super = n_super;
+    panel->q = at;
+    panel->d = (float *)(void *)(at += 1024 * n_blocks);
+    panel->n = (float *)(void *)(at += 128 * n_super);
+    panel->s = (int32_t *)(void *)(at += 128 * n_super);
+    panel->minima = (int32_t *)(void *)(at += 256 * n_blocks);
+    return at + 128 * n_blocks;
+}
+
+static size_t unpack_panels(const groups_panel *panels, const spn_matmul_args *args, size_t r,
+                            size_t end, const groups_type *type) {
+    size_t n = 0;
+    for (; n < panels_at_once(args->k) && r < end; n++, r += PANEL_ROWS) {
+        const uint8_t *rows[PANEL_ROWS];
+        spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
+        type->unpack(&panels[n], rows);
+    }
+    return n;
+}
+
 static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
                        const groups_type *type) {
     size_t n_super = args->k / SPN_QUANT_K, n_blocks = 8 * n_super;
     const tile_fn *tiles = tiles_of(&type->spec);
     uint8_t *at = args->scratch;
-    groups_panel panel = {.n_super = n_super, .q = at};
-    panel.d = (float *)(void *)(at += 1024 * n_blocks);
-    panel.n = (float *)(void *)(at += 128 * n_super);
-    panel.s = (int32_t *)(void *)(at += 128 * n_super);
-    panel.minima = (int32_t *)(void *)(at += 256 * n_blocks);
-    int32_t *start = (int32_t *)(void *)(at + 128 * n_blocks);
-    for (size_t r = begin; r < end; r += PANEL_ROWS) {
-        const uint8_t *rows[PANEL_ROWS];
-        spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
-        type->unpack(&panel, rows);
-        tile_fetch fetch = fetch_next_panel(args, r);
+    groups_panel panels[PANELS];
+    for (size_t i = 0; i < PANELS; i++) at = lay_out(&panels[i], n_super, at);
+    int32_t *start = (int32_t *)(void *)at;
+    for (size_t r = begin, n_panels; r < end; r += n_panels * PANEL_ROWS) {
+        n_panels = unpack_panels(panels, args, r, end, type);
+        tile_fetch fetch = fetch_next_panels(args, r + n_panels * PANEL_ROWS, n_panels);
         for (size_t t = 0, n; t < args->n_tokens; t += n) {
             n = tile_tokens(args->n_tokens - t);
             assert(n >= 1 && n <= TILE_TOKENS);
@@ -263,8 +281,9 @@ static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
                 acts.n_start =
                     fill_start(start + i * acts.n_start, args->act.sum + (t + i) * 2 * n_blocks,
                                n_super, &type->spec);
-            tiles[n - 1](&panel, &acts, args->y + t * args->ldy + r, args->ldy,
-                         spn_min_size(end - r, PANEL_ROWS));
+            for (size_t i = 0, row = r; i < n_panels; i++, row += PANEL_ROWS)
+                tiles[n - 1](&panels[i], &acts, args->y + t * args->ldy + row, args->ldy,
+                             spn_min_size(end - row, PANEL_ROWS));
         }
     }
 }
@@ -272,7 +291,8 @@ static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
 /* The larger of what both ways need. */
 size_t spn_qmat_scratch_groups_avx512(size_t k) {
     size_t n_super = (k + SPN_QUANT_K - 1) / SPN_QUANT_K, n_blocks = 8 * n_super;
-    size_t panels = (1024 + 256 + 128) * n_blocks + 2 * 128 * n_super + TILE_TOKENS * 8 * n_blocks;
+    size_t panel = (1024 + 256 + 128) * n_blocks + 2 * 128 * n_super;
+    size_t panels = PANELS * panel + TILE_TOKENS * 8 * n_blocks;
     size_t rows = 2 * n_super * MAX_ROW_TOKENS * (sizeof(groups_act) + 4 * sizeof(float));
     return spn_max_size(panels, rows);
 }
