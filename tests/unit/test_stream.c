@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -206,6 +207,35 @@ static void dropping_stops_the_work(void **state) {
     spn_runtime_free(runtime);
 }
 
+/* Whether the process used hardly any processor for a fifth of a second. */
+static bool is_idle(void) {
+    clock_t before = clock();
+    usleep(200 * 1000);
+    return clock() - before < CLOCKS_PER_SEC / 50;
+}
+
+/* Nobody reads: the queue (8 KiB) fills, then nothing is generated until there is room. */
+static void a_slow_reader_slows_the_generation(void **state) {
+    (void)state;
+    spn_runtime *runtime = load();
+    spn_chat_options options = {.sampler = {.greedy = true},
+                                .max_tokens = 1000000,
+                                .ignore_end = true,
+                                .context_shift = true};
+    spn_stream *stream = start(runtime, &options);
+    spn_stream_chunk chunk = {0};
+    assert_int_equal(spn_stream_next(stream, -1, &chunk, NULL), SPN_STATUS_OK);
+    for (int i = 0; i < 2; i++) {
+        int turns = 0;
+        while (!is_idle() || !is_idle()) assert_true(turns++ < 200);
+        assert_int_equal(spn_stream_next(stream, 0, &chunk, NULL), SPN_STATUS_OK);
+        assert_false(chunk.is_end);
+        assert_in_range(chunk.n_bytes, 8192 - 64, 8192);
+    }
+    spn_stream_free(stream);
+    spn_runtime_free(runtime);
+}
+
 /* ---- rounds of load, answer, cancel, unload ---- */
 
 static void cancel_soon(void *arg) {
@@ -325,6 +355,7 @@ int main(void) {
         cmocka_unit_test(failures_come_behind_the_text),
         cmocka_unit_test(cancelling_keeps_what_came),
         cmocka_unit_test(dropping_stops_the_work),
+        cmocka_unit_test(a_slow_reader_slows_the_generation),
         cmocka_unit_test(rounds_leave_nothing),
         cmocka_unit_test(a_descriptor_tells_when_to_read),
         cmocka_unit_test(callbacks_and_time_outs),
