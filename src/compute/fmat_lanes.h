@@ -29,7 +29,7 @@
 #define FMAT_PANEL_BYTES ((size_t)512 * 1024)
 
 /* With up to so many tokens the weights' memory is the bound: what lies so many bytes further on is
- * asked for (see qmat_avx512.h). */
+ * asked for (spn_fetch). */
 #define FMAT_FETCH_TOKENS 4
 #define FMAT_FETCH_AHEAD ((size_t)8192)
 

@@ -153,17 +153,42 @@ INLINE void fetch_step(tile_fetch *fetch) {
     fetch->at += fetch->step;
 }
 
-/* With two panels activations come half as often from the outer caches; from k = 8192 on two would
- * not fit the second one (measured: 0.9 of the speed). */
-INLINE size_t panels_at_once(size_t k) { return 2 * PANEL_ROWS * k <= PANELS_BYTES ? PANELS : 1; }
+/* 32 rows, unpacked. How the parts stand, each engine tells; what one has no use for is NULL. */
+typedef struct qmat_panel {
+    size_t n_blocks, n_groups; /* n_groups = ceil(n_blocks / 4) */
+    uint8_t *q;
+    float *d, *n; /* D and N */
+    int32_t *s, *minima;
+} qmat_panel;
 
-INLINE tile_fetch fetch_next_panels(const spn_matmul_args *args, size_t r, size_t n_panels) {
-    const uint8_t *next = args->w + r * args->row_bytes;
-    size_t n = n_panels * PANEL_ROWS * args->row_bytes;
-    size_t n_tiles = n_panels * ((args->n_tokens + TILE_TOKENS - 1) / TILE_TOKENS);
-    return (tile_fetch){next, next + n,
-                        spn_max_size(FETCH_STEP, n / (args->k / 32 * n_tiles) + 64)};
-}
+typedef void (*panel_unpack_fn)(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS]);
+
+/* A tile's tokens: row t is t * stride further on. */
+typedef struct tile_acts {
+    const int8_t *q;
+    const float *d, *dsum;
+    const int32_t *start; /* [token][n_start], what the engine's sums start at */
+    size_t n_start;
+    tile_fetch *fetch;
+} tile_acts;
+
+typedef void (*tile_fn)(const qmat_panel *panel, const tile_acts *acts, float *y, size_t ldy,
+                        size_t n_rows);
+
+/* What the engines' ways through panels differ in. */
+typedef struct panels_plan {
+    qmat_panel panels[PANELS];
+    int32_t *start; /* room for TILE_TOKENS tokens' starts */
+    panel_unpack_fn unpack;
+    const tile_fn *tiles; /* of 1 to TILE_TOKENS tokens */
+    size_t n_d;           /* scales of a token */
+    /* Fills a token's starts from its sums; returns how many there are. */
+    size_t (*fill_start)(int32_t *start, const int16_t *sum, size_t n_blocks, const void *type);
+    const void *type;
+} panels_plan;
+
+void spn_panels_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
+                           const panels_plan *plan);
 
 #define AT(token, stride) ((size_t)(token) * (stride))
 

@@ -66,19 +66,8 @@ static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
 
 /* ---- tiles ---- */
 
-/* A tile's tokens: row t is t * stride further on. */
-typedef struct tile_acts {
-    const int8_t *q;
-    const float *d, *dsum;
-    const int32_t *start; /* [token][n_blocks]: -offset * sum */
-    tile_fetch *fetch;
-} tile_acts;
-
-typedef void (*tile_fn)(const blocks_panel *panel, const tile_acts *acts, float *y, size_t ldy,
-                        size_t n_rows);
-
 /* acc = chain `chain` of n tokens and 32 rows. */
-INLINE void tile_chain(__m512 (*acc)[2], const blocks_panel *panel, const tile_acts *acts,
+INLINE void tile_chain(__m512 (*acc)[2], const qmat_panel *panel, const tile_acts *acts,
                        size_t chain, const int n, const bool has_min) {
     const size_t k = 32 * panel->n_blocks, n_blocks = panel->n_blocks;
     for (int t = 0; t < n; t++) acc[t][0] = acc[t][1] = _mm512_setzero_ps();
@@ -106,7 +95,7 @@ INLINE void tile_chain(__m512 (*acc)[2], const blocks_panel *panel, const tile_a
     }
 }
 
-INLINE void tile(const blocks_panel *panel, const tile_acts *acts, float *y, size_t ldy,
+INLINE void tile(const qmat_panel *panel, const tile_acts *acts, float *y, size_t ldy,
                  size_t n_rows, const int n, const bool has_min) {
     __m512 acc[TILE_TOKENS][2], sum[2][TILE_TOKENS][2];
     memset(sum, 0, sizeof(sum));
@@ -123,10 +112,10 @@ INLINE void tile(const blocks_panel *panel, const tile_acts *acts, float *y, siz
     store_tile(y, ldy, n_rows, acc, n);
 }
 
-#define TILE(name, n, has_min)                                                                \
-    static void tile_##name##_##n(const blocks_panel *panel, const tile_acts *acts, float *y, \
-                                  size_t ldy, size_t n_rows) {                                \
-        tile(panel, acts, y, ldy, n_rows, n, has_min);                                        \
+#define TILE(name, n, has_min)                                                              \
+    static void tile_##name##_##n(const qmat_panel *panel, const tile_acts *acts, float *y, \
+                                  size_t ldy, size_t n_rows) {                              \
+        tile(panel, acts, y, ldy, n_rows, n, has_min);                                      \
     }
 #define TILES(name, has_min) \
     TILE(name, 1, has_min)   \
@@ -142,57 +131,35 @@ static const tile_fn tiles_min[TILE_TOKENS] = {tile_min_1, tile_min_2, tile_min_
 
 /* ---- panels ---- */
 
-static void fill_starts(int32_t *start, const int16_t *sum, size_t n, int offset) {
-    for (size_t b = 0; b < n; b++) start[b] = -offset * (sum[2 * b] + sum[2 * b + 1]);
+/* -offset * sum, where there is no minimum. */
+static size_t fill_start(int32_t *start, const int16_t *sum, size_t n_blocks, const void *type) {
+    const blocks_type *blocks = type;
+    for (size_t b = 0; b < n_blocks && !blocks->has_min; b++)
+        start[b] = -blocks->offset * (sum[2 * b] + sum[2 * b + 1]);
+    return n_blocks;
 }
 
 /* Lays a panel out at `at`; returns what lies behind it. */
-static uint8_t *lay_out(blocks_panel *panel, size_t n_blocks, uint8_t *at) {
-    panel->n_blocks = n_blocks;
-    panel->n_groups = (n_blocks + 3) / 4;
-    panel->q = at;
-    panel->d = (float *)(void *)(at += 1024 * 4 * panel->n_groups);
-    panel->n = (float *)(void *)(at += 128 * 4 * panel->n_groups);
-    return at + 128 * 4 * panel->n_groups;
-}
-
-static size_t unpack_panels(const blocks_panel *panels, const spn_matmul_args *args, size_t r,
-                            size_t end, const blocks_type *type) {
-    size_t n = 0;
-    for (; n < panels_at_once(args->k) && r < end; n++, r += PANEL_ROWS) {
-        const uint8_t *rows[PANEL_ROWS];
-        spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
-        type->unpack(&panels[n], rows);
-    }
-    return n;
+static uint8_t *lay_out(qmat_panel *panel, size_t n_blocks, uint8_t *at) {
+    size_t n_groups = (n_blocks + 3) / 4, n_slots = 4 * n_groups;
+    *panel = (qmat_panel){.n_blocks = n_blocks, .n_groups = n_groups, .q = at};
+    panel->d = (float *)(void *)(at += 1024 * n_slots);
+    panel->n = (float *)(void *)(at += 128 * n_slots);
+    return at + 128 * n_slots;
 }
 
 static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
                        const blocks_type *type) {
     size_t n_blocks = args->k / 32;
-    const tile_fn *tiles = type->has_min ? tiles_min : tiles_plain;
+    panels_plan plan = {.unpack = type->unpack,
+                        .tiles = type->has_min ? tiles_min : tiles_plain,
+                        .n_d = n_blocks,
+                        .fill_start = fill_start,
+                        .type = type};
     uint8_t *at = args->scratch;
-    blocks_panel panels[PANELS];
-    for (size_t i = 0; i < PANELS; i++) at = lay_out(&panels[i], n_blocks, at);
-    int32_t *start = (int32_t *)(void *)at;
-    for (size_t r = begin, n_panels; r < end; r += n_panels * PANEL_ROWS) {
-        n_panels = unpack_panels(panels, args, r, end, type);
-        tile_fetch fetch = fetch_next_panels(args, r + n_panels * PANEL_ROWS, n_panels);
-        for (size_t t = 0, n; t < args->n_tokens; t += n) {
-            n = tile_tokens(args->n_tokens - t);
-            assert(n >= 1 && n <= TILE_TOKENS);
-            tile_acts acts = {.q = args->act.q + t * args->k,
-                              .d = args->act.d + t * n_blocks,
-                              .dsum = args->act.dsum + t * n_blocks,
-                              .start = start,
-                              .fetch = &fetch};
-            if (!type->has_min)
-                fill_starts(start, args->act.sum + 2 * t * n_blocks, n * n_blocks, type->offset);
-            for (size_t i = 0, row = r; i < n_panels; i++, row += PANEL_ROWS)
-                tiles[n - 1](&panels[i], &acts, args->y + t * args->ldy + row, args->ldy,
-                             spn_min_size(end - row, PANEL_ROWS));
-        }
-    }
+    for (size_t i = 0; i < PANELS; i++) at = lay_out(&plan.panels[i], n_blocks, at);
+    plan.start = (int32_t *)(void *)at;
+    spn_panels_run_avx512(args, begin, end, &plan);
 }
 
 /* The larger of what both ways need. */

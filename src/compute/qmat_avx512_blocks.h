@@ -124,16 +124,12 @@ INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int
 
 /* ---- panels ---- */
 
-/* Block b stands in slot b % 4 * n_groups + b / 4: chain by chain. */
-typedef struct blocks_panel {
-    size_t n_blocks, n_groups; /* n_groups = ceil(n_blocks / 4) */
-    uint8_t *q;                /* [slot][8 steps][32 rows][4 elements] */
-    float *d, *n;              /* [slot][32 rows] D and N */
-} blocks_panel;
+/* A panel: q [slot][8 steps][32 rows][4 elements], d and n [slot][32 rows]; block b stands in slot
+ * b % 4 * n_groups + b / 4: chain by chain. */
 
 /* Puts the weights of 16 rows' group `g`, a or b, into the slots of its chains; `half`: rows 16 on.
  */
-INLINE void blocks_put_weights(const blocks_panel *panel, const blocks_group w[4], size_t g,
+INLINE void blocks_put_weights(const qmat_panel *panel, const blocks_group w[4], size_t g,
                                size_t half, const bool is_b, size_t n_chains) {
     __m512i z[16];
     for (size_t i = 0; i < 16; i++) z[i] = is_b ? w[i / 4].b[i % 4] : w[i / 4].a[i % 4];
@@ -145,7 +141,7 @@ INLINE void blocks_put_weights(const blocks_panel *panel, const blocks_group w[4
 }
 
 /* Puts a group's scales of rows first .. first + 3 into slots of group `g`. */
-INLINE void blocks_put_scales(const blocks_panel *panel, const blocks_group *w, size_t g,
+INLINE void blocks_put_scales(const qmat_panel *panel, const blocks_group *w, size_t g,
                               size_t first, const bool has_min, size_t n_chains) {
     __m512 d = w->d, n = has_min ? w->n : w->d;
     for (size_t c = 0; c < n_chains; c++) {
@@ -158,7 +154,7 @@ INLINE void blocks_put_scales(const blocks_panel *panel, const blocks_group *w, 
     }
 }
 
-INLINE void blocks_unpack(const blocks_panel *panel, const uint8_t *const rows[PANEL_ROWS],
+INLINE void blocks_unpack(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
                           const blocks_spec spec) {
     for (size_t g = 0; g < panel->n_groups; g++) {
         size_t n_chains = spn_min_size(panel->n_blocks - 4 * g, 4);
@@ -186,7 +182,7 @@ typedef struct blocks_type {
     bool has_min;
     int offset;                             /* of the unsigned weights */
     void (*rows[4])(const blocks_job *job); /* of 1, 2, 4, 8 tokens */
-    void (*unpack)(const blocks_panel *panel, const uint8_t *const rows[PANEL_ROWS]);
+    panel_unpack_fn unpack;
 } blocks_type;
 
 /* y for the rows of a call, whichever way is faster. */
@@ -203,7 +199,7 @@ void spn_blocks_run_avx512(const spn_matmul_args *args, size_t begin, size_t end
     BLOCKS_ROWS(name, 2, .has_min = (minimum), .block_bytes = (bytes))                             \
     BLOCKS_ROWS(name, 4, .has_min = (minimum), .block_bytes = (bytes))                             \
     BLOCKS_ROWS(name, 8, .has_min = (minimum), .block_bytes = (bytes))                             \
-    static void unpack_##name(const blocks_panel *panel, const uint8_t *const rows[PANEL_ROWS]) {  \
+    static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS]) {    \
         blocks_unpack(panel, rows, (blocks_spec){load_##name, minimum, bytes});                    \
     }                                                                                              \
     static void matmul_##name(const spn_matmul_args *args, size_t begin, size_t end) {             \

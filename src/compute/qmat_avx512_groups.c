@@ -70,20 +70,6 @@ static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
 
 /* ---- tiles ---- */
 
-/* A tile's tokens: row t is t * stride further on. */
-typedef struct tile_acts {
-    const int8_t *q;
-    const float *d;
-    const int32_t *start; /* [token][n_start]: -offset * sum, of a group (SCALE_NONE), of a block or
-                             of a sub-block; with a minimum pairs of int16 sums, of two blocks
-                             (SCALE_32) or of two sub-blocks */
-    size_t n_start;
-    tile_fetch *fetch;
-} tile_acts;
-
-typedef void (*tile_fn)(const groups_panel *panel, const tile_acts *acts, float *y, size_t ldy,
-                        size_t n_rows);
-
 INLINE void tile_start(__m512i (*s)[2], const tile_acts *acts, size_t at, const int n,
                        const bool at_zero) {
     for (int t = 0; t < n; t++)
@@ -92,9 +78,9 @@ INLINE void tile_start(__m512i (*s)[2], const tile_acts *acts, size_t at, const 
 }
 
 /* s += the sums of sub-block `at`, 32 or 16 elements long, times their scales. */
-INLINE void tile_scaled(__m512i (*s)[2], const groups_panel *panel, const tile_acts *acts,
-                        size_t at, const int n, const groups_scale scale, const bool has_min) {
-    const size_t k = SPN_QUANT_K * panel->n_super, len = scale == GROUPS_SCALE_32 ? 32 : 16;
+INLINE void tile_scaled(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts, size_t at,
+                        const int n, const groups_scale scale, const bool has_min) {
+    const size_t k = 32 * panel->n_blocks, len = scale == GROUPS_SCALE_32 ? 32 : 16;
     __m512i part[TILE_TOKENS][2];
     tile_start(part, acts, at, n, has_min);
     tile_steps(part, panel->q + 32 * len * at, acts->q + len * at, k, n, (int)len / 4);
@@ -106,9 +92,9 @@ INLINE void tile_scaled(__m512i (*s)[2], const groups_panel *panel, const tile_a
 }
 
 /* S of group g. */
-INLINE void tile_sums(__m512i (*s)[2], const groups_panel *panel, const tile_acts *acts, size_t g,
+INLINE void tile_sums(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts, size_t g,
                       const int n, const groups_scale scale, const bool has_min) {
-    const size_t k = SPN_QUANT_K * panel->n_super;
+    const size_t k = 32 * panel->n_blocks;
     tile_start(s, acts, g, n, has_min || scale != GROUPS_SCALE_NONE);
     for (size_t b = 4 * g; b < 4 * g + 4; b++) {
         fetch_step(acts->fetch);
@@ -124,11 +110,11 @@ INLINE void tile_sums(__m512i (*s)[2], const groups_panel *panel, const tile_act
 }
 
 /* acc = fma((float)S, D * d, acc) of group g. */
-INLINE void tile_add_sums(__m512 (*acc)[2], __m512i (*s)[2], const groups_panel *panel,
+INLINE void tile_add_sums(__m512 (*acc)[2], __m512i (*s)[2], const qmat_panel *panel,
                           const tile_acts *acts, size_t g, const int n) {
     const float *by = panel->d + g / 2 * 32;
     for (int t = 0; t < n; t++) {
-        __m512 d = _mm512_set1_ps(acts->d[AT(t, 2 * panel->n_super) + g]);
+        __m512 d = _mm512_set1_ps(acts->d[AT(t, panel->n_groups) + g]);
         for (int h = 0; h < 2; h++)
             acc[t][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[t][h]),
                                         _mm512_mul_ps(_mm512_load_ps(by + 16 * h), d), acc[t][h]);
@@ -136,7 +122,7 @@ INLINE void tile_add_sums(__m512 (*acc)[2], __m512i (*s)[2], const groups_panel 
 }
 
 /* acc = fma(N, (float)M * d, acc) of group g; n_pairs of minima a group. */
-INLINE void tile_add_minima(__m512 (*acc)[2], const groups_panel *panel, const tile_acts *acts,
+INLINE void tile_add_minima(__m512 (*acc)[2], const qmat_panel *panel, const tile_acts *acts,
                             size_t g, const int n, const size_t n_pairs) {
     const float *by = panel->n + g / 2 * 32;
     __m512i m[TILE_TOKENS][2];
@@ -151,7 +137,7 @@ INLINE void tile_add_minima(__m512 (*acc)[2], const groups_panel *panel, const t
         }
     }
     for (int t = 0; t < n; t++) {
-        __m512 d = _mm512_set1_ps(acts->d[AT(t, 2 * panel->n_super) + g]);
+        __m512 d = _mm512_set1_ps(acts->d[AT(t, panel->n_groups) + g]);
         for (int h = 0; h < 2; h++)
             acc[t][h] = _mm512_fmadd_ps(_mm512_load_ps(by + 16 * h),
                                         _mm512_mul_ps(_mm512_cvtepi32_ps(m[t][h]), d), acc[t][h]);
@@ -159,13 +145,13 @@ INLINE void tile_add_minima(__m512 (*acc)[2], const groups_panel *panel, const t
 }
 
 /* The sums take 24 registers, so acc lives in memory; it is met once a group. */
-INLINE void tile(const groups_panel *panel, const tile_acts *acts, float *y, size_t ldy,
+INLINE void tile(const qmat_panel *panel, const tile_acts *acts, float *y, size_t ldy,
                  size_t n_rows, const int n, const groups_scale scale, const size_t n_pairs) {
     const bool has_min = n_pairs > 0;
     __m512 acc[TILE_TOKENS][2];
     for (int t = 0; t < n; t++) acc[t][0] = acc[t][1] = _mm512_setzero_ps();
     fetch_output(y, ldy, n);
-    for (size_t g = 0; g < 2 * panel->n_super; g++) {
+    for (size_t g = 0; g < panel->n_groups; g++) {
         __m512i s[TILE_TOKENS][2];
         tile_sums(s, panel, acts, g, n, scale, has_min);
         tile_add_sums(acc, s, panel, acts, g, n);
@@ -174,10 +160,10 @@ INLINE void tile(const groups_panel *panel, const tile_acts *acts, float *y, siz
     store_tile(y, ldy, n_rows, acc, n);
 }
 
-#define TILE(name, n, scale, n_pairs)                                                         \
-    static void tile_##name##_##n(const groups_panel *panel, const tile_acts *acts, float *y, \
-                                  size_t ldy, size_t n_rows) {                                \
-        tile(panel, acts, y, ldy, n_rows, n, scale, n_pairs);                                 \
+#define TILE(name, n, scale, n_pairs)                                                       \
+    static void tile_##name##_##n(const qmat_panel *panel, const tile_acts *acts, float *y, \
+                                  size_t ldy, size_t n_rows) {                              \
+        tile(panel, acts, y, ldy, n_rows, n, scale, n_pairs);                               \
     }
 #define TILES(name, scale, n_pairs)                                                     \
     TILE(name, 1, scale, n_pairs)                                                       \
@@ -202,11 +188,12 @@ static void sums_of_32(int16_t *out, const int16_t *sum, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] = (int16_t)(sum[2 * i] + sum[2 * i + 1]);
 }
 
-/* A token's tile_acts.start; returns how many there are. Plain loops, which the compiler turns into
- * vectors: this is done for each panel and token. */
-static size_t fill_start(int32_t *start, const int16_t *sum, size_t n_super,
-                         const groups_spec *spec) {
-    size_t n_16 = 16 * n_super;
+/* A token's -offset * sum, of a group (SCALE_NONE), of a block or of a sub-block; with a minimum
+ * pairs of int16 sums, of two blocks (SCALE_32) or of two sub-blocks. Plain loops, which the
+ * compiler turns into vectors: this is done for each pair of panels and token. */
+static size_t fill_start(int32_t *start, const int16_t *sum, size_t n_blocks, const void *type) {
+    const groups_spec *spec = &((const groups_type *)type)->spec;
+    size_t n_16 = 2 * n_blocks;
     int factor = -spec->panel_offset;
     if (spec->has_min && spec->scale == GROUPS_SCALE_16) {
         memcpy(start, sum, n_16 * sizeof(*sum));
@@ -237,55 +224,27 @@ static const tile_fn *tiles_of(const groups_spec *spec) {
 }
 
 /* Lays a panel out at `at`; returns what lies behind it. */
-static uint8_t *lay_out(groups_panel *panel, size_t n_super, uint8_t *at) {
-    size_t n_blocks = 8 * n_super;
-    panel->n_super = n_super;
-    panel->q = at;
+static uint8_t *lay_out(qmat_panel *panel, size_t n_blocks, uint8_t *at) {
+    *panel = (qmat_panel){.n_blocks = n_blocks, .n_groups = n_blocks / 4, .q = at};
     panel->d = (float *)(void *)(at += 1024 * n_blocks);
-    panel->n = (float *)(void *)(at += 128 * n_super);
-    panel->s = (int32_t *)(void *)(at += 128 * n_super);
+    panel->n = (float *)(void *)(at += 16 * n_blocks);
+    panel->s = (int32_t *)(void *)(at += 16 * n_blocks);
     panel->minima = (int32_t *)(void *)(at += 256 * n_blocks);
     return at + 128 * n_blocks;
 }
 
-static size_t unpack_panels(const groups_panel *panels, const spn_matmul_args *args, size_t r,
-                            size_t end, const groups_type *type) {
-    size_t n = 0;
-    for (; n < panels_at_once(args->k) && r < end; n++, r += PANEL_ROWS) {
-        const uint8_t *rows[PANEL_ROWS];
-        spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
-        type->unpack(&panels[n], rows);
-    }
-    return n;
-}
-
 static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
                        const groups_type *type) {
-    size_t n_super = args->k / SPN_QUANT_K, n_blocks = 8 * n_super;
-    const tile_fn *tiles = tiles_of(&type->spec);
+    size_t n_blocks = args->k / 32;
+    panels_plan plan = {.unpack = type->unpack,
+                        .tiles = tiles_of(&type->spec),
+                        .n_d = n_blocks / 4,
+                        .fill_start = fill_start,
+                        .type = type};
     uint8_t *at = args->scratch;
-    groups_panel panels[PANELS];
-    for (size_t i = 0; i < PANELS; i++) at = lay_out(&panels[i], n_super, at);
-    int32_t *start = (int32_t *)(void *)at;
-    for (size_t r = begin, n_panels; r < end; r += n_panels * PANEL_ROWS) {
-        n_panels = unpack_panels(panels, args, r, end, type);
-        tile_fetch fetch = fetch_next_panels(args, r + n_panels * PANEL_ROWS, n_panels);
-        for (size_t t = 0, n; t < args->n_tokens; t += n) {
-            n = tile_tokens(args->n_tokens - t);
-            assert(n >= 1 && n <= TILE_TOKENS);
-            tile_acts acts = {.q = args->act.q + t * args->k,
-                              .d = args->act.d + t * 2 * n_super,
-                              .start = start,
-                              .fetch = &fetch};
-            for (size_t i = 0; i < n; i++)
-                acts.n_start =
-                    fill_start(start + i * acts.n_start, args->act.sum + (t + i) * 2 * n_blocks,
-                               n_super, &type->spec);
-            for (size_t i = 0, row = r; i < n_panels; i++, row += PANEL_ROWS)
-                tiles[n - 1](&panels[i], &acts, args->y + t * args->ldy + row, args->ldy,
-                             spn_min_size(end - row, PANEL_ROWS));
-        }
-    }
+    for (size_t i = 0; i < PANELS; i++) at = lay_out(&plan.panels[i], n_blocks, at);
+    plan.start = (int32_t *)(void *)at;
+    spn_panels_run_avx512(args, begin, end, &plan);
 }
 
 /* The larger of what both ways need. */

@@ -283,14 +283,9 @@ INLINE void spread_scales(groups_group *w, __m512i scales, int half) {
 
 /* ---- panels ---- */
 
-typedef struct groups_panel {
-    size_t n_super;
-    uint8_t *q;      /* [block][8 steps][32 rows][4 elements] */
-    float *d, *n;    /* [super-block][32 rows] D and N */
-    int32_t *s;      /* SCALE_32: [block][32 rows]; SCALE_16: [block][2][32 rows] */
-    int32_t *minima; /* pairs of int16: SCALE_32: of blocks 0 and 1, 2 and 3 of a group,
-                        [group][2][32 rows]; SCALE_16: of sub-blocks, [block][32 rows] */
-} groups_panel;
+/* A panel: q [block][8 steps][32 rows][4 elements]; d and n [super-block][32 rows]; s: SCALE_32:
+ * [block][32 rows], SCALE_16: [block][2][32 rows]; minima, pairs of int16: SCALE_32: of blocks 0
+ * and 1, 2 and 3 of a group, [group][2][32 rows], SCALE_16: of sub-blocks, [block][32 rows]. */
 
 /* Weights times their sub-blocks' scales, two bytes as one word, modulo 2^16; where they have an
  * offset, that of the products is spec->panel_offset. Both fit a byte: the types see to that. */
@@ -303,7 +298,7 @@ INLINE __m512i fold_scales(__m512i q, __m512i scales, const groups_spec *spec) {
 }
 
 /* Puts the weights of 16 rows' group `g`, a or b, into its blocks; `half`: rows 16 on. */
-INLINE void groups_put_weights(const groups_panel *panel, const groups_group w[4], size_t g,
+INLINE void groups_put_weights(const qmat_panel *panel, const groups_group w[4], size_t g,
                                size_t half, const bool is_b, const groups_spec *spec) {
     __m512i z[16];
     for (size_t i = 0; i < 16; i++) {
@@ -329,7 +324,7 @@ INLINE void put_lanes(int32_t *to, size_t step, __m512i x) {
 }
 
 /* Puts the scales of rows first .. first + 3. */
-INLINE void groups_put_scales(const groups_panel *panel, const groups_group *w, size_t g,
+INLINE void groups_put_scales(const qmat_panel *panel, const groups_group *w, size_t g,
                               size_t first, const groups_spec *spec) {
     if (g % 2 == 0) {
         _mm_store_ps(panel->d + 16 * g + first, _mm512_castps512_ps128(w->d));
@@ -347,9 +342,9 @@ INLINE void groups_put_scales(const groups_panel *panel, const groups_group *w, 
         put_lanes(panel->minima + 64 * g + first, 32, rows_last(w->minima));
 }
 
-INLINE void groups_unpack(const groups_panel *panel, const uint8_t *const rows[PANEL_ROWS],
+INLINE void groups_unpack(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
                           const groups_spec spec) {
-    for (size_t g = 0; g < 2 * panel->n_super; g++) {
+    for (size_t g = 0; g < panel->n_groups; g++) {
         for (size_t half = 0; half < 2; half++) {
             groups_group w[4];
             for (size_t i = 0; i < 4; i++) {
@@ -373,7 +368,7 @@ INLINE void groups_unpack(const groups_panel *panel, const uint8_t *const rows[P
 typedef struct groups_type {
     groups_spec spec;
     void (*rows[4])(const groups_job *job); /* of 1, 2, 4, 8 tokens */
-    void (*unpack)(const groups_panel *panel, const uint8_t *const rows[PANEL_ROWS]);
+    panel_unpack_fn unpack;
 } groups_type;
 
 /* y for the rows of a call, whichever way is faster. */
@@ -390,7 +385,7 @@ void spn_groups_run_avx512(const spn_matmul_args *args, size_t begin, size_t end
     GROUPS_ROWS(name, 2, __VA_ARGS__)                                                              \
     GROUPS_ROWS(name, 4, __VA_ARGS__)                                                              \
     GROUPS_ROWS(name, 8, __VA_ARGS__)                                                              \
-    static void unpack_##name(const groups_panel *panel, const uint8_t *const rows[PANEL_ROWS]) {  \
+    static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS]) {    \
         groups_unpack(panel, rows, (groups_spec){.load = load_##name, __VA_ARGS__});               \
     }                                                                                              \
     static void matmul_##name(const spn_matmul_args *args, size_t begin, size_t end) {             \
