@@ -3,60 +3,206 @@
 
 /* ---- panels ---- */
 
+static size_t ceil_div(size_t a, size_t b) { return (a + b - 1) / b; }
+
+static size_t panel_bytes(const panels_plan *plan, size_t n_blocks) {
+    return plan->block_bytes * (ceil_div(n_blocks, MAX_CHAINS) * MAX_CHAINS);
+}
+
+static void set_length(qmat_panel *panel, size_t n_blocks) {
+    panel->n_blocks = n_blocks;
+    panel->n_groups = ceil_div(n_blocks, MAX_CHAINS);
+}
+
+static size_t tile_sums(const panels_plan *plan) {
+    return plan->n_chains * TILE_TOKENS * PANEL_ROWS;
+}
+
+static tile_fetch fetch_next_rows(const spn_matmul_args *args, size_t r, size_t n_rows) {
+    const uint8_t *next = args->w + r * args->row_bytes;
+    size_t n = n_rows * args->row_bytes;
+    size_t n_tiles = ceil_div(n_rows, PANEL_ROWS) * ceil_div(args->n_tokens, TILE_TOKENS);
+    size_t n_steps = spn_max_size(args->k / 32 * n_tiles, 1);
+    return (tile_fetch){next, next + n, spn_max_size(FETCH_STEP, n / n_steps + 64)};
+}
+
+/* The n tokens from t on. Fills `start`; returns where its next part begins. */
+static int32_t *take_tokens(tile_acts *acts, const panels_plan *plan, const spn_matmul_args *args,
+                            size_t t, size_t n, int32_t *start) {
+    size_t n_blocks = args->k / 32, n_d = args->k / plan->group;
+    *acts = (tile_acts){.q = args->act.q + t * args->k,
+                        .d = args->act.d + t * n_d,
+                        .k = args->k,
+                        .n_d = n_d,
+                        .start = start};
+    if (args->act.dsum != NULL) acts->dsum = args->act.dsum + t * n_d;
+    for (size_t i = 0; i < n; i++)
+        acts->n_start =
+            plan->fill_start(start + i * acts->n_start, args->act.sum + (t + i) * 2 * n_blocks,
+                             n_blocks, plan->type);
+    return start + n * acts->n_start;
+}
+
+/* The lines that a tile will write are asked for before it is multiplied: those stores would wait
+ * for memory one after the other. */
+static void fetch_output(const float *y, size_t ldy, size_t n) {
+    for (size_t t = 0; t < n; t++)
+        for (size_t h = 0; h < 2; h++)
+            _mm_prefetch((const char *)(y + t * ldy + 16 * h), _MM_HINT_T0);
+}
+
+/* A tile's sums to the rows that there are; four chains as (0 + 2) + (1 + 3). */
+static void store_tile(float *y, size_t ldy, size_t n_rows, const float *sums, size_t n,
+                       size_t n_chains) {
+    const size_t chain = TILE_TOKENS * PANEL_ROWS;
+    __mmask16 masks[2] = {(__mmask16)(n_rows >= 16 ? 0xffff : (1u << n_rows) - 1),
+                          (__mmask16)(n_rows < 16 ? 0 : (1u << (n_rows - 16)) - 1)};
+    for (size_t t = 0; t < n; t++)
+        for (size_t h = 0; h < 2; h++) {
+            const float *from = sums + PANEL_ROWS * t + 16 * h;
+            __m512 sum = _mm512_load_ps(from);
+            if (n_chains > 1) {
+                __m512 even = _mm512_add_ps(sum, _mm512_load_ps(from + 2 * chain));
+                __m512 odd =
+                    _mm512_add_ps(_mm512_load_ps(from + chain), _mm512_load_ps(from + 3 * chain));
+                sum = _mm512_add_ps(even, odd);
+            }
+            if (masks[h]) _mm512_mask_storeu_ps(y + t * ldy + 16 * h, masks[h], sum);
+        }
+}
+
+/* ---- many tokens: long panels, tile after tile ---- */
+
 /* With two panels activations come half as often from the outer caches; from k = 8192 on two would
  * not fit the second one (measured: 0.9 of the speed). */
-static size_t panels_at_once(size_t k) { return 2 * PANEL_ROWS * k <= PANELS_BYTES ? PANELS : 1; }
-
-static tile_fetch fetch_next_panels(const spn_matmul_args *args, size_t r, size_t n_panels) {
-    const uint8_t *next = args->w + r * args->row_bytes;
-    size_t n = n_panels * PANEL_ROWS * args->row_bytes;
-    size_t n_tiles = n_panels * ((args->n_tokens + TILE_TOKENS - 1) / TILE_TOKENS);
-    return (tile_fetch){next, next + n,
-                        spn_max_size(FETCH_STEP, n / (args->k / 32 * n_tiles) + 64)};
+static size_t panels_at_once(size_t k) {
+    return PANELS * PANEL_ROWS * k <= PANELS_BYTES ? PANELS : 1;
 }
 
-/* Those that begin at row r; returns how many. */
-static size_t unpack_panels(const panels_plan *plan, const spn_matmul_args *args, size_t r,
-                            size_t end) {
-    size_t n = 0;
-    for (; n < panels_at_once(args->k) && r < end; n++, r += PANEL_ROWS) {
-        const uint8_t *rows[PANEL_ROWS];
+typedef struct long_panels {
+    qmat_panel panels[PANELS];
+    size_t n;
+    float *sums;
+    int32_t *start;
+} long_panels;
+
+/* Those that begin at row r. */
+static void unpack_long(long_panels *p, const panels_plan *plan, const spn_matmul_args *args,
+                        size_t r, size_t end) {
+    const uint8_t *rows[PANEL_ROWS];
+    uint8_t *at = args->scratch;
+    for (p->n = 0; p->n < panels_at_once(args->k) && r < end; p->n++, r += PANEL_ROWS) {
+        qmat_panel *panel = &p->panels[p->n];
+        plan->lay_out(panel, args->k / 32, at);
+        set_length(panel, args->k / 32);
+        at += panel_bytes(plan, args->k / 32);
         spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
-        plan->unpack(&plan->panels[n], rows);
+        plan->unpack(panel, rows, 0);
     }
-    return n;
+    p->sums = (float *)(void *)at;
+    p->start = (int32_t *)(void *)(p->sums + tile_sums(plan));
 }
 
-/* The n tokens from t on. */
-static tile_acts take_tokens(const panels_plan *plan, const spn_matmul_args *args, size_t t,
-                             size_t n, tile_fetch *fetch) {
-    size_t n_blocks = args->k / 32;
-    tile_acts acts = {.q = args->act.q + t * args->k,
-                      .d = args->act.d + t * plan->n_d,
-                      .start = plan->start,
-                      .fetch = fetch};
-    if (args->act.dsum != NULL) acts.dsum = args->act.dsum + t * n_blocks;
-    for (size_t i = 0; i < n; i++)
-        acts.n_start =
-            plan->fill_start(plan->start + i * acts.n_start, args->act.sum + (t + i) * 2 * n_blocks,
-                             n_blocks, plan->type);
-    return acts;
+static void run_long(const spn_matmul_args *args, size_t begin, size_t end,
+                     const panels_plan *plan) {
+    long_panels p;
+    for (size_t r = begin; r < end; r += p.n * PANEL_ROWS) {
+        unpack_long(&p, plan, args, r, end);
+        tile_fetch fetch = fetch_next_rows(args, r + p.n * PANEL_ROWS, p.n * PANEL_ROWS);
+        for (size_t t = 0, n; t < args->n_tokens; t += n) {
+            tile_acts acts;
+            n = tile_tokens(args->n_tokens - t);
+            assert(n >= 1 && n <= TILE_TOKENS);
+            take_tokens(&acts, plan, args, t, n, p.start);
+            for (size_t i = 0, row = r; i < p.n; i++, row += PANEL_ROWS) {
+                float *y = args->y + t * args->ldy + row;
+                memset(p.sums, 0, tile_sums(plan) * sizeof(float));
+                fetch_output(y, args->ldy, n);
+                plan->tiles[n - 1](&p.panels[i], &acts, &fetch, p.sums);
+                store_tile(y, args->ldy, spn_min_size(end - row, PANEL_ROWS), p.sums, n,
+                           plan->n_chains);
+            }
+        }
+    }
+}
+
+/* ---- few tokens: short panels, all tiles side by side ---- */
+
+/* Unpacking counts here. A short panel stays in the first cache, where it is written twice as
+ * fast, and is unpacked while the products of the one before are still under way. */
+#define FEW_TILES ((FEW_TOKENS + TILE_TOKENS - 1) / TILE_TOKENS)
+typedef struct short_panels {
+    qmat_panel panel;
+    size_t n_tiles, n_tokens[FEW_TILES];
+    tile_acts acts[FEW_TILES];
+    float *sums; /* [tile] */
+} short_panels;
+
+static void begin_short(short_panels *p, const spn_matmul_args *args, const panels_plan *plan) {
+    uint8_t *at = args->scratch;
+    plan->lay_out(&p->panel, FEW_BLOCKS, at);
+    p->sums = (float *)(void *)(at + panel_bytes(plan, FEW_BLOCKS));
+    int32_t *start = (int32_t *)(void *)(p->sums + FEW_TILES * tile_sums(plan));
+    p->n_tiles = 0;
+    for (size_t t = 0, n; t < args->n_tokens; t += n, p->n_tiles++) {
+        assert(p->n_tiles < FEW_TILES);
+        p->n_tokens[p->n_tiles] = n = tile_tokens(args->n_tokens - t);
+        start = take_tokens(&p->acts[p->n_tiles], plan, args, t, n, start);
+    }
+}
+
+/* 32 rows, from which the weights come, times all tokens. */
+static void run_short_rows(short_panels *p, const spn_matmul_args *args, const panels_plan *plan,
+                           const uint8_t *const rows[PANEL_ROWS], tile_fetch *fetch) {
+    const size_t n_blocks = args->k / 32;
+    memset(p->sums, 0, p->n_tiles * tile_sums(plan) * sizeof(float));
+    for (size_t b = 0; b < n_blocks; b += FEW_BLOCKS) {
+        set_length(&p->panel, spn_min_size(n_blocks - b, FEW_BLOCKS));
+        plan->unpack(&p->panel, rows, b);
+        for (size_t i = 0; i < p->n_tiles; i++) {
+            tile_acts acts = p->acts[i];
+            acts.q += 32 * b;
+            acts.d += 32 * b / plan->group;
+            if (acts.dsum != NULL) acts.dsum += b;
+            acts.start += acts.n_start * b / n_blocks;
+            plan->tiles[p->n_tokens[i] - 1](&p->panel, &acts, fetch, p->sums + i * tile_sums(plan));
+        }
+    }
+}
+
+static void run_short(const spn_matmul_args *args, size_t begin, size_t end,
+                      const panels_plan *plan) {
+    short_panels p;
+    begin_short(&p, args, plan);
+    for (size_t r = begin; r < end; r += PANEL_ROWS) {
+        const uint8_t *rows[PANEL_ROWS];
+        size_t n_rows = spn_min_size(end - r, PANEL_ROWS);
+        spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
+        tile_fetch fetch = fetch_next_rows(args, r + PANEL_ROWS, PANEL_ROWS);
+        float *y = args->y + r;
+        fetch_output(y, args->ldy, args->n_tokens);
+        run_short_rows(&p, args, plan, rows, &fetch);
+        for (size_t i = 0; i < p.n_tiles; i++) {
+            const float *sums = p.sums + i * tile_sums(plan);
+            store_tile(y, args->ldy, n_rows, sums, p.n_tokens[i], plan->n_chains);
+            y += p.n_tokens[i] * args->ldy;
+        }
+    }
 }
 
 void spn_panels_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
                            const panels_plan *plan) {
-    for (size_t r = begin, n_panels; r < end; r += n_panels * PANEL_ROWS) {
-        n_panels = unpack_panels(plan, args, r, end);
-        tile_fetch fetch = fetch_next_panels(args, r + n_panels * PANEL_ROWS, n_panels);
-        for (size_t t = 0, n; t < args->n_tokens; t += n) {
-            n = tile_tokens(args->n_tokens - t);
-            assert(n >= 1 && n <= TILE_TOKENS);
-            tile_acts acts = take_tokens(plan, args, t, n, &fetch);
-            for (size_t i = 0, row = r; i < n_panels; i++, row += PANEL_ROWS)
-                plan->tiles[n - 1](&plan->panels[i], &acts, args->y + t * args->ldy + row,
-                                   args->ldy, spn_min_size(end - row, PANEL_ROWS));
-        }
-    }
+    if (args->n_tokens <= FEW_TOKENS)
+        run_short(args, begin, end, plan);
+    else
+        run_long(args, begin, end, plan);
+}
+
+size_t spn_panels_scratch_avx512(size_t k, const panels_plan *plan) {
+    size_t n_blocks = k / 32, starts = sizeof(int32_t) * 2 * (n_blocks + MAX_CHAINS);
+    size_t sums = tile_sums(plan) * sizeof(float);
+    return spn_max_size(PANELS * panel_bytes(plan, n_blocks) + sums + TILE_TOKENS * starts,
+                        panel_bytes(plan, FEW_BLOCKS) + FEW_TILES * sums + FEW_TOKENS * starts);
 }
 
 /* ---- the table ---- */

@@ -15,17 +15,19 @@
  * group's scales are decoded too. The activations are brought into the order of a and b once a
  * call. Up to 8 tokens share one loading of the weights.
  *
- * PANELS, for many tokens (the multipliers are the limit). 32 rows are unpacked once, into the
- * scratch, as [block][8 steps][32 rows][4 elements] unsigned bytes, with their scales as [32 rows];
- * then tiles of 32 rows x 6 tokens walk the panel with the sums in registers: per block 96 vpdpbusd
- * and what scales take on the same two ports. Loads a block: 16 registers of weights, 48
- * broadcasts, 2-4 of scales, of which a core has one (Zen 5) or two (Zen 4) a vpdpbusd. A panel of
- * k = 4096 (128 KiB) stays in the second-level cache, and so does a tile's part of the activations,
- * which come from the third level. Measured beside vpdpbusd on Zen 5: a float or integer
- * multiplication costs as much as one; a shuffle across lanes or a broadcast of 16 bytes from
- * memory half of one; conversions, additions, shuffles within lanes and broadcasts of 4 or 8 bytes
- * from memory nothing. Zen 4, whose registers of 512 bits take two cycles everywhere, is alike, but
- * conversions and additions cost a third of one where they are many.
+ * PANELS, for more tokens (the multipliers are the limit; a type tells from how many on). 32 rows
+ * are unpacked once, into the scratch, as [block][8 steps][32 rows][4 elements] unsigned bytes,
+ * with their scales as [32 rows]: dwords are loaded as [dword][16 rows] and decoded there, where
+ * all of a register belongs to one block; then tiles of 32 rows x 6 tokens walk the panel with the
+ * sums in registers: per block 96 vpdpbusd and what scales take on the same two ports. Loads a
+ * block: 16 registers of weights, 48 broadcasts, 2-4 of scales, of which a core has one (Zen 5) or
+ * two (Zen 4) a vpdpbusd. A panel of k = 4096 (128 KiB) stays in the second-level cache, and so
+ * does a tile's part of the activations, which come from the third level. Measured beside vpdpbusd
+ * on Zen 5: a float or integer multiplication costs as much as one; a shuffle across lanes or a
+ * broadcast of 16 bytes from memory half of one; conversions, additions, shuffles within lanes and
+ * broadcasts of 4 or 8 bytes from memory nothing. Zen 4, whose registers of 512 bits take two
+ * cycles everywhere, is alike, but conversions and additions cost a third of one where they are
+ * many.
  *
  * vpdpbusd multiplies unsigned by signed: weights are made unsigned by an offset, and the sum is
  * right because it starts at -offset * (sum of the block's activations).
@@ -49,6 +51,8 @@
 #define PANEL_ROWS 32
 #define PANELS 2 /* at most, that a tile's tokens meet one after the other */
 #define PANELS_BYTES ((size_t)384 * 1024) /* of their weights: well below a usual second cache */
+#define FEW_TOKENS 24                     /* up to these, panels are short: */
+#define FEW_BLOCKS 16
 
 /* ---- loading ---- */
 
@@ -91,10 +95,10 @@ INLINE __m512i sum_lanes(__m512i s0, __m512i s1, __m512i s2, __m512i s3) {
     return _mm512_add_epi32(_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
 }
 
-/* Which of the kernels for 1, 2, 4, 8 tokens takes the next of `left`. Measured: seven tokens cost
- * less as eight than as four, two and one. */
+/* Which of the kernels for 1, 2, 4, 8 tokens takes the next of `left`. Measured: three tokens cost
+ * less as four than as two and one, five less as eight than as four and one. */
 INLINE size_t rows_width_log(size_t left) {
-    return left >= 7 ? 3 : left >= 4 ? 2 : left >= 2 ? 1 : 0;
+    return left >= 5 ? 3 : left >= 3 ? 2 : left == 2 ? 1 : 0;
 }
 
 /* Of the rows that there are. */
@@ -109,6 +113,75 @@ INLINE void store_4_rows(float *y, __m128 sum, size_t n_rows) {
  * processor to see. */
 INLINE size_t fetch_ahead(size_t row_bytes) {
     return 4 * row_bytes < FETCH_AHEAD ? FETCH_AHEAD : 4 * row_bytes;
+}
+
+/* ---- loading by columns ---- */
+
+#define COLUMN_ROWS 16
+
+INLINE __m512i put_high_half(__m256i low, const uint8_t *high) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_loadu_si256((const void *)high),
+                              1);
+}
+
+/* Within each lane: dword j of x[i] becomes dword i of out[j]. */
+INLINE void transpose_lanes(__m512i out[4], const __m512i x[4]) {
+    __m512i low0 = _mm512_unpacklo_epi32(x[0], x[1]), high0 = _mm512_unpackhi_epi32(x[0], x[1]);
+    __m512i low1 = _mm512_unpacklo_epi32(x[2], x[3]), high1 = _mm512_unpackhi_epi32(x[2], x[3]);
+    out[0] = _mm512_unpacklo_epi64(low0, low1);
+    out[1] = _mm512_unpackhi_epi64(low0, low1);
+    out[2] = _mm512_unpacklo_epi64(high0, high1);
+    out[3] = _mm512_unpackhi_epi64(high0, high1);
+}
+
+/* out[j][r]: dword j of the 16 bytes at `at` of row r. */
+INLINE void load_4_dwords(__m512i out[4], const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i x[4];
+    for (int i = 0; i < 4; i++) {
+        const uint8_t *const four[4] = {rows[i], rows[4 + i], rows[8 + i], rows[12 + i]};
+        x[i] = load_lanes(four, at);
+    }
+    transpose_lanes(out, x);
+}
+
+/* The same of 32 bytes. */
+INLINE void load_8_dwords(__m512i out[8], const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i x[4], y[4], u[4], v[4];
+    for (int i = 0; i < 4; i++) {
+        x[i] = put_high_half(_mm256_loadu_si256((const void *)(rows[i] + at)), rows[4 + i] + at);
+        y[i] =
+            put_high_half(_mm256_loadu_si256((const void *)(rows[8 + i] + at)), rows[12 + i] + at);
+    }
+    transpose_lanes(u, x);
+    transpose_lanes(v, y);
+    for (int j = 0; j < 4; j++) {
+        out[j] = _mm512_shuffle_i64x2(u[j], v[j], 0x88);
+        out[4 + j] = _mm512_shuffle_i64x2(u[j], v[j], 0xdd);
+    }
+}
+
+/* The words at `at` of 8 rows. */
+INLINE __m128i load_8_words(const uint8_t *const rows[8], size_t at) {
+    __m128i x[8];
+    for (int i = 0; i < 8; i++) x[i] = _mm_loadu_si32(rows[i] + at);
+    for (int i = 0; i < 8; i += 2) x[i] = _mm_unpacklo_epi16(x[i], x[i + 1]);
+    for (int i = 0; i < 8; i += 4) x[i] = _mm_unpacklo_epi32(x[i], x[i + 2]);
+    return _mm_unpacklo_epi64(x[0], x[4]);
+}
+
+/* The f16 numbers at `at` of 16 rows to d. */
+INLINE void put_f16(float *d, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    for (size_t i = 0; i < COLUMN_ROWS; i += 8)
+        _mm256_store_ps(d + i, _mm256_cvtph_ps(load_8_words(rows + i, at)));
+}
+
+/* The f16 numbers in the low, or high, halves of dwords. */
+INLINE __m512 low_f16(__m512i x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
+INLINE __m512 high_f16(__m512i x) { return low_f16(_mm512_srli_epi32(x, 16)); }
+
+/* x where `mask` has ones, y elsewhere. */
+INLINE __m512i select_bits(__m512i mask, __m512i x, __m512i y) {
+    return _mm512_ternarylogic_epi32(mask, x, y, 0xca);
 }
 
 /* ---- panels ---- */
@@ -149,11 +222,12 @@ typedef struct tile_fetch {
 
 INLINE void fetch_step(tile_fetch *fetch) {
     if (fetch->at >= fetch->end) return;
-    spn_fetch(fetch->at, fetch->step);
+    for (size_t o = 0; o < fetch->step; o += 64) __builtin_prefetch(fetch->at + o, 0, 2);
     fetch->at += fetch->step;
 }
 
-/* 32 rows, unpacked. How the parts stand, each engine tells; what one has no use for is NULL. */
+/* 32 rows, or a part of their length, unpacked. How its parts stand, each engine tells; what one
+ * has no use for is NULL. */
 typedef struct qmat_panel {
     size_t n_blocks, n_groups; /* n_groups = ceil(n_blocks / 4) */
     uint8_t *q;
@@ -161,34 +235,40 @@ typedef struct qmat_panel {
     int32_t *s, *minima;
 } qmat_panel;
 
-typedef void (*panel_unpack_fn)(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS]);
+/* Unpacks as many blocks of the rows as the panel has, from block `first` on: a multiple of 8. */
+typedef void (*panel_unpack_fn)(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
+                                size_t first);
 
-/* A tile's tokens: row t is t * stride further on. */
+/* A tile's tokens, from where the panel begins. */
 typedef struct tile_acts {
-    const int8_t *q;
-    const float *d, *dsum;
+    const int8_t *q;       /* [token], k apart */
+    const float *d, *dsum; /* [token], n_d apart */
+    size_t k, n_d;
     const int32_t *start; /* [token][n_start], what the engine's sums start at */
     size_t n_start;
-    tile_fetch *fetch;
 } tile_acts;
 
-typedef void (*tile_fn)(const qmat_panel *panel, const tile_acts *acts, float *y, size_t ldy,
-                        size_t n_rows);
+/* Adds a panel's products to a tile's sums: [chain][TILE_TOKENS][PANEL_ROWS]. */
+typedef void (*tile_fn)(const qmat_panel *panel, const tile_acts *acts, tile_fetch *fetch,
+                        float *sums);
+#define MAX_CHAINS 4
 
 /* What the engines' ways through panels differ in. */
 typedef struct panels_plan {
-    qmat_panel panels[PANELS];
-    int32_t *start; /* room for TILE_TOKENS tokens' starts */
+    size_t n_chains;    /* 1 or MAX_CHAINS */
+    size_t group;       /* elements that one scale of an activation is for */
+    size_t block_bytes; /* that a panel takes for each block of 32, up to a multiple of four */
+    void (*lay_out)(qmat_panel *panel, size_t n_blocks, uint8_t *at);
     panel_unpack_fn unpack;
     const tile_fn *tiles; /* of 1 to TILE_TOKENS tokens */
-    size_t n_d;           /* scales of a token */
-    /* Fills a token's starts from its sums; returns how many there are. */
+    /* Fills a token's starts from its sums; returns how many there are: at most two a block. */
     size_t (*fill_start)(int32_t *start, const int16_t *sum, size_t n_blocks, const void *type);
     const void *type;
 } panels_plan;
 
 void spn_panels_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
                            const panels_plan *plan);
+size_t spn_panels_scratch_avx512(size_t k, const panels_plan *plan);
 
 #define AT(token, stride) ((size_t)(token) * (stride))
 
@@ -207,22 +287,14 @@ INLINE void tile_steps(__m512i (*s)[2], const uint8_t *w, const int8_t *q, size_
     }
 }
 
-/* The lines that a tile will write are asked for before it is multiplied: those stores would wait
- * for memory one after the other. */
-INLINE void fetch_output(float *y, size_t ldy, const int n) {
+/* A tile's sums of one chain, in registers and back. */
+INLINE void load_sums(__m512 (*acc)[2], const float *sums, const int n) {
     for (int t = 0; t < n; t++)
-        for (int h = 0; h < 2; h++)
-            _mm_prefetch((const char *)(y + AT(t, ldy) + 16 * h), _MM_HINT_T0);
+        for (int h = 0; h < 2; h++) acc[t][h] = _mm512_load_ps(sums + PANEL_ROWS * t + 16 * h);
 }
-
-/* sum[token][half] to the rows that there are. */
-INLINE void store_tile(float *y, size_t ldy, size_t n_rows, __m512 (*sum)[2], const int n) {
-    __mmask16 low = (__mmask16)(n_rows >= 16 ? 0xffff : (1u << n_rows) - 1);
-    __mmask16 high = (__mmask16)(n_rows < 16 ? 0 : (1u << (n_rows - 16)) - 1);
-    for (int t = 0; t < n; t++) {
-        _mm512_mask_storeu_ps(y + AT(t, ldy), low, sum[t][0]);
-        if (high) _mm512_mask_storeu_ps(y + AT(t, ldy) + 16, high, sum[t][1]);
-    }
+INLINE void store_sums(float *sums, __m512 (*acc)[2], const int n) {
+    for (int t = 0; t < n; t++)
+        for (int h = 0; h < 2; h++) _mm512_store_ps(sums + PANEL_ROWS * t + 16 * h, acc[t][h]);
 }
 
 /* Tokens of the next tile when `left` are left: the last tiles share out what six would leave. */

@@ -45,7 +45,15 @@ INLINE void load_q8_0(blocks_group *w, const uint8_t *const p[4]) {
     }
     w->d = _mm512_cvtph_ps(_mm256_or_si256(d0, d1));
 }
-BLOCKS_TYPE(q8_0, 34, false, 128)
+
+INLINE void fill_q8_0(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i q[8];
+    put_f16(to->d, rows, at);
+    load_8_dwords(q, rows, at + 2);
+    for (size_t j = 0; j < 8; j++)
+        put_step(to, j, _mm512_xor_si512(q[j], _mm512_set1_epi8((char)0x80)));
+}
+BLOCKS_TYPE(q8_0, 34, false, 128, 10)
 
 /* ---- nibbles: | ... | qs 16 |, the low nibble of qs[i] being element i, the high one i + 16 ----
  */
@@ -88,6 +96,30 @@ INLINE void split_nibbles(blocks_group *w, int row, row_bytes raw, const uint8_t
 
 /* ---- Q4_0, Q4_1 ---- */
 
+/* 16 more where bits 4 step and up of the dwords have ones. */
+INLINE __m512i add_fifth_of(__m512i q, __m512i bits, size_t step) {
+    const char at = (char)(step / 2);
+    const __m512i bytes = _mm512_add_epi8(
+        _mm512_set1_epi8(at),
+        _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c)));
+    const __m512i which = _mm512_set1_epi32(step % 2 ? (int)0x80402010 : 0x08040201);
+    __mmask64 set = _mm512_test_epi8_mask(_mm512_shuffle_epi8(bits, bytes), which);
+    return _mm512_mask_add_epi8(q, set, q, _mm512_set1_epi8(16));
+}
+
+/* Puts the nibbles of 16 bytes, first the low ones; `fifth`: dwords whose bit i belongs to element
+ * i, or NULL; `table`: of values that they stand for, or NULL. */
+INLINE void put_nibbles(const blocks_place *to, const __m512i qs[4], const __m512i *fifth,
+                        const __m512i *table) {
+    const __m512i low = _mm512_set1_epi8(15);
+    for (size_t j = 0; j < 8; j++) {
+        __m512i q = _mm512_and_si512(j < 4 ? qs[j] : _mm512_srli_epi16(qs[j - 4], 4), low);
+        if (fifth != NULL) q = add_fifth_of(q, *fifth, j);
+        if (table != NULL) q = _mm512_shuffle_epi8(*table, q);
+        put_step(to, j, q);
+    }
+}
+
 static const uint8_t q4_0_qs[64] ALIGNED = {LANES_XY(2, 18)};
 
 INLINE void load_q4_0(blocks_group *w, const uint8_t *const p[4]) {
@@ -99,7 +131,14 @@ INLINE void load_q4_0(blocks_group *w, const uint8_t *const p[4]) {
     }
     w->d = widen_f16(d);
 }
-BLOCKS_TYPE(q4_0, 18, false, 8)
+
+INLINE void fill_q4_0(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i qs[4];
+    put_f16(to->d, rows, at);
+    load_4_dwords(qs, rows, at + 2);
+    put_nibbles(to, qs, NULL, NULL);
+}
+BLOCKS_TYPE(q4_0, 18, false, 8, 8)
 
 static const uint8_t q4_1_qs[64] ALIGNED = {LANES_XY(4, 20)};
 
@@ -114,7 +153,16 @@ INLINE void load_q4_1(blocks_group *w, const uint8_t *const p[4]) {
     w->d = widen_f16(d);
     w->n = widen_f16(m);
 }
-BLOCKS_TYPE(q4_1, 20, true, 0)
+
+INLINE void fill_q4_1(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i head[4], qs[4];
+    load_4_dwords(head, rows, at);
+    load_4_dwords(qs, rows, at + 4);
+    _mm512_store_ps(to->d, low_f16(head[0]));
+    _mm512_store_ps(to->n, high_f16(head[0]));
+    put_nibbles(to, qs, NULL, NULL);
+}
+BLOCKS_TYPE(q4_1, 20, true, 0, 8)
 
 /* ---- Q5_0, Q5_1: a fifth bit from | qh 4 |, bit i for element i ---- */
 
@@ -147,7 +195,17 @@ INLINE void load_q5_0(blocks_group *w, const uint8_t *const p[4]) {
     }
     w->d = widen_f16(d);
 }
-BLOCKS_TYPE(q5_0, 22, false, 16)
+
+INLINE void fill_q5_0(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i head[4], qs[4];
+    load_4_dwords(head, rows, at);
+    load_4_dwords(qs, rows, at + 6);
+    _mm512_store_ps(to->d, low_f16(head[0]));
+    const __m512i fifth =
+        _mm512_or_si512(_mm512_srli_epi32(head[0], 16), _mm512_slli_epi32(head[1], 16));
+    put_nibbles(to, qs, &fifth, NULL);
+}
+BLOCKS_TYPE(q5_0, 22, false, 16, 8)
 
 static const uint8_t q5_1_qs[64] ALIGNED = {LANES_XY(8, 24)};
 static const uint8_t q5_1_low[64] ALIGNED = {BITS_XY(4, 24)};
@@ -166,7 +224,16 @@ INLINE void load_q5_1(blocks_group *w, const uint8_t *const p[4]) {
     w->d = widen_f16(d);
     w->n = widen_f16(m);
 }
-BLOCKS_TYPE(q5_1, 24, true, 0)
+
+INLINE void fill_q5_1(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i head[4], qs[4];
+    load_4_dwords(head, rows, at);
+    load_4_dwords(qs, rows, at + 8);
+    _mm512_store_ps(to->d, low_f16(head[0]));
+    _mm512_store_ps(to->n, high_f16(head[0]));
+    put_nibbles(to, qs, &head[1], NULL);
+}
+BLOCKS_TYPE(q5_1, 24, true, 0, 8)
 
 /* ---- IQ4_NL, MXFP4: nibbles that stand for values of a table ---- */
 
@@ -180,7 +247,15 @@ INLINE void load_iq4_nl(blocks_group *w, const uint8_t *const p[4]) {
     load_q4_0(w, p);
     for (int i = 0; i < 4; i++) look_up(w, i, value_table(spn_iq4_values));
 }
-BLOCKS_TYPE(iq4_nl, 18, false, 128)
+
+INLINE void fill_iq4_nl(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i qs[4];
+    put_f16(to->d, rows, at);
+    load_4_dwords(qs, rows, at + 2);
+    const __m512i table = value_table(spn_iq4_values);
+    put_nibbles(to, qs, NULL, &table);
+}
+BLOCKS_TYPE(iq4_nl, 18, false, 128, 8)
 
 static const uint8_t mxfp4_qs[64] ALIGNED = {LANES_XY(1, 17)};
 
@@ -201,7 +276,16 @@ INLINE void load_mxfp4(blocks_group *w, const uint8_t *const p[4]) {
     }
     w->d = power_of_2(_mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)e)));
 }
-BLOCKS_TYPE(mxfp4, 17, false, 128)
+
+INLINE void fill_mxfp4(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i head[4], qs[4];
+    load_4_dwords(head, rows, at);
+    load_4_dwords(qs, rows, at + 1);
+    _mm512_store_ps(to->d, power_of_2(_mm512_and_si512(head[0], _mm512_set1_epi32(255))));
+    const __m512i table = value_table(spn_mxfp4_values);
+    put_nibbles(to, qs, NULL, &table);
+}
+BLOCKS_TYPE(mxfp4, 17, false, 128, 8)
 
 void spn_qmat_init_avx512_b32(spn_kernels *table) {
     table->matmul[SPN_TYPE_Q4_0] = matmul_q4_0;

@@ -66,56 +66,41 @@ static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
 
 /* ---- tiles ---- */
 
-/* acc = chain `chain` of n tokens and 32 rows. */
-INLINE void tile_chain(__m512 (*acc)[2], const qmat_panel *panel, const tile_acts *acts,
-                       size_t chain, const int n, const bool has_min) {
-    const size_t k = 32 * panel->n_blocks, n_blocks = panel->n_blocks;
-    for (int t = 0; t < n; t++) acc[t][0] = acc[t][1] = _mm512_setzero_ps();
+/* sums += chain `chain` of n tokens and 32 rows. */
+INLINE void tile_chain(float *sums, const qmat_panel *panel, const tile_acts *acts,
+                       tile_fetch *fetch, size_t chain, const int n, const bool has_min) {
+    __m512 acc[TILE_TOKENS][2];
+    load_sums(acc, sums, n);
     size_t slot = chain * panel->n_groups;
-    for (size_t b = chain; b < panel->n_blocks; b += 4, slot++) {
+    for (size_t b = chain; b < panel->n_blocks; b += MAX_CHAINS, slot++) {
         __m512i s[TILE_TOKENS][2];
-        fetch_step(acts->fetch);
+        fetch_step(fetch);
         for (int t = 0; t < n; t++)
             s[t][0] = s[t][1] = has_min ? _mm512_setzero_si512()
-                                        : _mm512_set1_epi32(acts->start[AT(t, n_blocks) + b]);
-        tile_steps(s, panel->q + 1024 * slot, acts->q + 32 * b, k, n, 8);
+                                        : _mm512_set1_epi32(acts->start[AT(t, acts->n_start) + b]);
+        tile_steps(s, panel->q + 1024 * slot, acts->q + 32 * b, acts->k, n, 8);
         const float *d = panel->d + 32 * slot, *m = panel->n + 32 * slot;
         for (int t = 0; t < n; t++) {
-            __m512 act_d = _mm512_set1_ps(acts->d[AT(t, n_blocks) + b]);
+            __m512 act_d = _mm512_set1_ps(acts->d[AT(t, acts->n_d) + b]);
             for (int h = 0; h < 2; h++)
                 acc[t][h] =
                     _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[t][h]),
                                     _mm512_mul_ps(_mm512_load_ps(d + 16 * h), act_d), acc[t][h]);
         }
         for (int t = 0; t < n && has_min; t++) {
-            __m512 dsum = _mm512_set1_ps(acts->dsum[AT(t, n_blocks) + b]);
+            __m512 dsum = _mm512_set1_ps(acts->dsum[AT(t, acts->n_d) + b]);
             for (int h = 0; h < 2; h++)
                 acc[t][h] = _mm512_fmadd_ps(_mm512_load_ps(m + 16 * h), dsum, acc[t][h]);
         }
     }
+    store_sums(sums, acc, n);
 }
 
-INLINE void tile(const qmat_panel *panel, const tile_acts *acts, float *y, size_t ldy,
-                 size_t n_rows, const int n, const bool has_min) {
-    __m512 acc[TILE_TOKENS][2], sum[2][TILE_TOKENS][2];
-    memset(sum, 0, sizeof(sum));
-    fetch_output(y, ldy, n);
-    for (size_t chain = 0; chain < 4; chain++) { /* (acc0 + acc2) + (acc1 + acc3) */
-        tile_chain(acc, panel, acts, chain, n, has_min);
-        for (int t = 0; t < n; t++)
-            for (int h = 0; h < 2; h++)
-                sum[chain % 2][t][h] =
-                    chain < 2 ? acc[t][h] : _mm512_add_ps(sum[chain % 2][t][h], acc[t][h]);
-    }
-    for (int t = 0; t < n; t++)
-        for (int h = 0; h < 2; h++) acc[t][h] = _mm512_add_ps(sum[0][t][h], sum[1][t][h]);
-    store_tile(y, ldy, n_rows, acc, n);
-}
-
-#define TILE(name, n, has_min)                                                              \
-    static void tile_##name##_##n(const qmat_panel *panel, const tile_acts *acts, float *y, \
-                                  size_t ldy, size_t n_rows) {                              \
-        tile(panel, acts, y, ldy, n_rows, n, has_min);                                      \
+#define TILE(name, n, has_min)                                                    \
+    static void tile_##name##_##n(const qmat_panel *panel, const tile_acts *acts, \
+                                  tile_fetch *fetch, float *sums) {               \
+        for (size_t c = 0; c < MAX_CHAINS; c++, sums += TILE_TOKENS * PANEL_ROWS) \
+            tile_chain(sums, panel, acts, fetch, c, n, has_min);                  \
     }
 #define TILES(name, has_min) \
     TILE(name, 1, has_min)   \
@@ -139,41 +124,38 @@ static size_t fill_start(int32_t *start, const int16_t *sum, size_t n_blocks, co
     return n_blocks;
 }
 
-/* Lays a panel out at `at`; returns what lies behind it. */
-static uint8_t *lay_out(qmat_panel *panel, size_t n_blocks, uint8_t *at) {
-    size_t n_groups = (n_blocks + 3) / 4, n_slots = 4 * n_groups;
-    *panel = (qmat_panel){.n_blocks = n_blocks, .n_groups = n_groups, .q = at};
+static void lay_out(qmat_panel *panel, size_t n_blocks, uint8_t *at) {
+    size_t n_slots = (n_blocks + MAX_CHAINS - 1) / MAX_CHAINS * MAX_CHAINS;
+    *panel = (qmat_panel){.q = at};
     panel->d = (float *)(void *)(at += 1024 * n_slots);
-    panel->n = (float *)(void *)(at += 128 * n_slots);
-    return at + 128 * n_slots;
+    panel->n = (float *)(void *)(at + 128 * n_slots);
 }
 
-static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
-                       const blocks_type *type) {
-    size_t n_blocks = args->k / 32;
-    panels_plan plan = {.unpack = type->unpack,
-                        .tiles = type->has_min ? tiles_min : tiles_plain,
-                        .n_d = n_blocks,
-                        .fill_start = fill_start,
-                        .type = type};
-    uint8_t *at = args->scratch;
-    for (size_t i = 0; i < PANELS; i++) at = lay_out(&plan.panels[i], n_blocks, at);
-    plan.start = (int32_t *)(void *)at;
-    spn_panels_run_avx512(args, begin, end, &plan);
+static panels_plan plan_of(const blocks_type *type) {
+    return (panels_plan){.n_chains = MAX_CHAINS,
+                         .group = SPN_ACT_BLOCK,
+                         .block_bytes = 1024 + 128 + 128,
+                         .lay_out = lay_out,
+                         .unpack = type->unpack,
+                         .tiles = type->has_min ? tiles_min : tiles_plain,
+                         .fill_start = fill_start,
+                         .type = type};
 }
 
 /* The larger of what both ways need. */
 size_t spn_qmat_scratch_blocks_avx512(size_t k) {
-    size_t n_slots = (k / 32 + 3) / 4 * 4;
-    size_t panels = PANELS * (1024 + 128 + 128) * n_slots + TILE_TOKENS * 4 * n_slots;
-    return spn_max_size(panels, n_slots / 4 * MAX_ROW_TOKENS * sizeof(blocks_act));
+    const panels_plan plan = plan_of(&(blocks_type){.has_min = true});
+    size_t n_groups = (k / 32 + 3) / 4;
+    return spn_max_size(spn_panels_scratch_avx512(k, &plan),
+                        n_groups * MAX_ROW_TOKENS * sizeof(blocks_act));
 }
 
 void spn_blocks_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
                            const blocks_type *type) {
-    /* Measured: where unpacking a panel and its tiles get ahead of loading rows once more. */
-    if (args->n_tokens <= 10)
+    if (args->n_tokens <= type->few) {
         run_rows(args, begin, end, type);
-    else
-        run_panels(args, begin, end, type);
+    } else {
+        const panels_plan plan = plan_of(type);
+        spn_panels_run_avx512(args, begin, end, &plan);
+    }
 }

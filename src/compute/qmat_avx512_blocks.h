@@ -127,51 +127,28 @@ INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int
 /* A panel: q [slot][8 steps][32 rows][4 elements], d and n [slot][32 rows]; block b stands in slot
  * b % 4 * n_groups + b / 4: chain by chain. */
 
-/* Puts the weights of 16 rows' group `g`, a or b, into the slots of its chains; `half`: rows 16 on.
- */
-INLINE void blocks_put_weights(const qmat_panel *panel, const blocks_group w[4], size_t g,
-                               size_t half, const bool is_b, size_t n_chains) {
-    __m512i z[16];
-    for (size_t i = 0; i < 16; i++) z[i] = is_b ? w[i / 4].b[i % 4] : w[i / 4].a[i % 4];
-    transpose_16x16(z);
-    for (size_t c = 0; c < n_chains; c++) {
-        uint8_t *q = panel->q + (c * panel->n_groups + g) * 1024 + (is_b ? 512 : 0) + 64 * half;
-        for (size_t j = 0; j < 4; j++) _mm512_store_si512(q + 128 * j, z[4 * c + j]);
-    }
-}
+/* Where 16 rows' block goes. */
+typedef struct blocks_place {
+    uint8_t *q;
+    float *d, *n;
+} blocks_place;
 
-/* Puts a group's scales of rows first .. first + 3 into slots of group `g`. */
-INLINE void blocks_put_scales(const qmat_panel *panel, const blocks_group *w, size_t g,
-                              size_t first, const bool has_min, size_t n_chains) {
-    __m512 d = w->d, n = has_min ? w->n : w->d;
-    for (size_t c = 0; c < n_chains; c++) {
-        size_t slot = c * panel->n_groups + g;
-        _mm_store_ps(panel->d + 32 * slot + first, _mm512_castps512_ps128(d));
-        d = _mm512_shuffle_f32x4(d, d, 0x39); /* the next lane comes down */
-        if (!has_min) continue;
-        _mm_store_ps(panel->n + 32 * slot + first, _mm512_castps512_ps128(n));
-        n = _mm512_shuffle_f32x4(n, n, 0x39);
-    }
+/* Unpacks the block at `at` of 16 rows. Reads no byte past it. */
+typedef void (*blocks_fill_fn)(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS],
+                               size_t at);
+
+INLINE void put_step(const blocks_place *to, size_t step, __m512i q) {
+    _mm512_store_si512(to->q + 128 * step, q);
 }
 
 INLINE void blocks_unpack(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
-                          const blocks_spec spec) {
-    for (size_t g = 0; g < panel->n_groups; g++) {
-        size_t n_chains = spn_min_size(panel->n_blocks - 4 * g, 4);
-        for (size_t half = 0; half < 2; half++) {
-            blocks_group w[4];
-            for (size_t i = 0; i < 4; i++) {
-                size_t first = 16 * half + 4 * i;
-                const uint8_t *p[4];
-                for (size_t j = 0; j < 4; j++) p[j] = rows[first + j] + g * 4 * spec.block_bytes;
-                if (n_chains < 4)
-                    blocks_load_last(&w[i], p, &spec, n_chains);
-                else
-                    spec.load(&w[i], p);
-                blocks_put_scales(panel, &w[i], g, first, spec.has_min, n_chains);
-            }
-            blocks_put_weights(panel, w, g, half, false, n_chains);
-            blocks_put_weights(panel, w, g, half, true, n_chains);
+                          size_t from, blocks_fill_fn fill, const size_t block_bytes) {
+    for (size_t b = 0; b < panel->n_blocks; b++) {
+        size_t slot = b % MAX_CHAINS * panel->n_groups + b / MAX_CHAINS;
+        for (size_t first = 0; first < PANEL_ROWS; first += COLUMN_ROWS) {
+            const blocks_place to = {panel->q + 1024 * slot + 4 * first,
+                                     panel->d + 32 * slot + first, panel->n + 32 * slot + first};
+            fill(&to, rows + first, (from + b) * block_bytes);
         }
     }
 }
@@ -180,7 +157,8 @@ INLINE void blocks_unpack(const qmat_panel *panel, const uint8_t *const rows[PAN
 
 typedef struct blocks_type {
     bool has_min;
-    int offset;                             /* of the unsigned weights */
+    int offset; /* of the unsigned weights */
+    size_t few; /* tokens up to which rows are faster than panels: measured */
     void (*rows[4])(const blocks_job *job); /* of 1, 2, 4, 8 tokens */
     panel_unpack_fn unpack;
 } blocks_type;
@@ -193,18 +171,22 @@ void spn_blocks_run_avx512(const spn_matmul_args *args, size_t begin, size_t end
     static void rows##n##_##name(const blocks_job *job) {                     \
         blocks_rows(job, (blocks_spec){.load = load_##name, __VA_ARGS__}, n); \
     }
-/* matmul_<name> from load_<name>. */
-#define BLOCKS_TYPE(name, bytes, minimum, by)                                                      \
+/* matmul_<name> from load_<name> and fill_<name>. */
+#define BLOCKS_TYPE(name, bytes, minimum, by, few)                                                 \
     BLOCKS_ROWS(name, 1, .has_min = (minimum), .block_bytes = (bytes))                             \
     BLOCKS_ROWS(name, 2, .has_min = (minimum), .block_bytes = (bytes))                             \
     BLOCKS_ROWS(name, 4, .has_min = (minimum), .block_bytes = (bytes))                             \
     BLOCKS_ROWS(name, 8, .has_min = (minimum), .block_bytes = (bytes))                             \
-    static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS]) {    \
-        blocks_unpack(panel, rows, (blocks_spec){load_##name, minimum, bytes});                    \
+    static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],      \
+                              size_t from) {                                                       \
+        blocks_unpack(panel, rows, from, fill_##name, bytes);                                      \
     }                                                                                              \
     static void matmul_##name(const spn_matmul_args *args, size_t begin, size_t end) {             \
-        static const blocks_type type = {                                                          \
-            minimum, by, {rows1_##name, rows2_##name, rows4_##name, rows8_##name}, unpack_##name}; \
+        static const blocks_type type = {minimum,                                                  \
+                                         by,                                                       \
+                                         few,                                                      \
+                                         {rows1_##name, rows2_##name, rows4_##name, rows8_##name}, \
+                                         unpack_##name};                                           \
         spn_blocks_run_avx512(args, begin, end, &type);                                            \
     }
 

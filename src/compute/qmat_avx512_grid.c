@@ -365,9 +365,11 @@ INLINE void weights_tq2_0(groups_group *w, const uint8_t *const p[4], size_t hal
                           spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), 1.0f); \
     }
 
-#define TYPE(name, len, size, by)                                                   \
-    GROUPS_TYPE(name, .bytes = (size), .scale = GROUPS_SCALE_##len, .offset = (by), \
-                .panel_offset = (by), .slow_load = true)
+#define SPEC(len, size, by) \
+    .bytes = (size), .scale = GROUPS_SCALE_##len, .offset = (by), .panel_offset = (by)
+#define TYPE(name, len, size, by)                   \
+    GROUPS_UNPACK_LOADED(name, SPEC(len, size, by)) \
+    GROUPS_TYPE_8(name, SPEC(len, size, by))
 
 LOAD_32(iq2_xxs, 0, scales_iq2_xxs, 0.125f)
 LOAD_32(iq3_xxs, 0, scales_iq3_xxs, 0.25f)

@@ -80,10 +80,10 @@ INLINE void tile_start(__m512i (*s)[2], const tile_acts *acts, size_t at, const 
 /* s += the sums of sub-block `at`, 32 or 16 elements long, times their scales. */
 INLINE void tile_scaled(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts, size_t at,
                         const int n, const groups_scale scale, const bool has_min) {
-    const size_t k = 32 * panel->n_blocks, len = scale == GROUPS_SCALE_32 ? 32 : 16;
+    const size_t len = scale == GROUPS_SCALE_32 ? 32 : 16;
     __m512i part[TILE_TOKENS][2];
     tile_start(part, acts, at, n, has_min);
-    tile_steps(part, panel->q + 32 * len * at, acts->q + len * at, k, n, (int)len / 4);
+    tile_steps(part, panel->q + 32 * len * at, acts->q + len * at, acts->k, n, (int)len / 4);
     for (int h = 0; h < 2; h++) {
         __m512i by = _mm512_load_si512(panel->s + 32 * at + 16 * h);
         for (int t = 0; t < n; t++)
@@ -92,14 +92,14 @@ INLINE void tile_scaled(__m512i (*s)[2], const qmat_panel *panel, const tile_act
 }
 
 /* S of group g. */
-INLINE void tile_sums(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts, size_t g,
-                      const int n, const groups_scale scale, const bool has_min) {
-    const size_t k = 32 * panel->n_blocks;
+INLINE void tile_sums(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts,
+                      tile_fetch *fetch, size_t g, const int n, const groups_scale scale,
+                      const bool has_min) {
     tile_start(s, acts, g, n, has_min || scale != GROUPS_SCALE_NONE);
     for (size_t b = 4 * g; b < 4 * g + 4; b++) {
-        fetch_step(acts->fetch);
+        fetch_step(fetch);
         if (scale == GROUPS_SCALE_NONE) {
-            tile_steps(s, panel->q + 1024 * b, acts->q + 32 * b, k, n, 8);
+            tile_steps(s, panel->q + 1024 * b, acts->q + 32 * b, acts->k, n, 8);
         } else if (scale == GROUPS_SCALE_32) {
             tile_scaled(s, panel, acts, b, n, scale, has_min);
         } else {
@@ -114,7 +114,7 @@ INLINE void tile_add_sums(__m512 (*acc)[2], __m512i (*s)[2], const qmat_panel *p
                           const tile_acts *acts, size_t g, const int n) {
     const float *by = panel->d + g / 2 * 32;
     for (int t = 0; t < n; t++) {
-        __m512 d = _mm512_set1_ps(acts->d[AT(t, panel->n_groups) + g]);
+        __m512 d = _mm512_set1_ps(acts->d[AT(t, acts->n_d) + g]);
         for (int h = 0; h < 2; h++)
             acc[t][h] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(s[t][h]),
                                         _mm512_mul_ps(_mm512_load_ps(by + 16 * h), d), acc[t][h]);
@@ -137,33 +137,32 @@ INLINE void tile_add_minima(__m512 (*acc)[2], const qmat_panel *panel, const til
         }
     }
     for (int t = 0; t < n; t++) {
-        __m512 d = _mm512_set1_ps(acts->d[AT(t, panel->n_groups) + g]);
+        __m512 d = _mm512_set1_ps(acts->d[AT(t, acts->n_d) + g]);
         for (int h = 0; h < 2; h++)
             acc[t][h] = _mm512_fmadd_ps(_mm512_load_ps(by + 16 * h),
                                         _mm512_mul_ps(_mm512_cvtepi32_ps(m[t][h]), d), acc[t][h]);
     }
 }
 
-/* The sums take 24 registers, so acc lives in memory; it is met once a group. */
-INLINE void tile(const qmat_panel *panel, const tile_acts *acts, float *y, size_t ldy,
-                 size_t n_rows, const int n, const groups_scale scale, const size_t n_pairs) {
+/* The sums of a group take 24 registers, so those of the tile are met once a group. */
+INLINE void tile(const qmat_panel *panel, const tile_acts *acts, tile_fetch *fetch, float *sums,
+                 const int n, const groups_scale scale, const size_t n_pairs) {
     const bool has_min = n_pairs > 0;
     __m512 acc[TILE_TOKENS][2];
-    for (int t = 0; t < n; t++) acc[t][0] = acc[t][1] = _mm512_setzero_ps();
-    fetch_output(y, ldy, n);
+    load_sums(acc, sums, n);
     for (size_t g = 0; g < panel->n_groups; g++) {
         __m512i s[TILE_TOKENS][2];
-        tile_sums(s, panel, acts, g, n, scale, has_min);
+        tile_sums(s, panel, acts, fetch, g, n, scale, has_min);
         tile_add_sums(acc, s, panel, acts, g, n);
         if (has_min) tile_add_minima(acc, panel, acts, g, n, n_pairs);
     }
-    store_tile(y, ldy, n_rows, acc, n);
+    store_sums(sums, acc, n);
 }
 
-#define TILE(name, n, scale, n_pairs)                                                       \
-    static void tile_##name##_##n(const qmat_panel *panel, const tile_acts *acts, float *y, \
-                                  size_t ldy, size_t n_rows) {                              \
-        tile(panel, acts, y, ldy, n_rows, n, scale, n_pairs);                               \
+#define TILE(name, n, scale, n_pairs)                                             \
+    static void tile_##name##_##n(const qmat_panel *panel, const tile_acts *acts, \
+                                  tile_fetch *fetch, float *sums) {               \
+        tile(panel, acts, fetch, sums, n, scale, n_pairs);                        \
     }
 #define TILES(name, scale, n_pairs)                                                     \
     TILE(name, 1, scale, n_pairs)                                                       \
@@ -223,45 +222,39 @@ static const tile_fn *tiles_of(const groups_spec *spec) {
     return spec->has_min ? tiles_none_min : tiles_none;
 }
 
-/* Lays a panel out at `at`; returns what lies behind it. */
-static uint8_t *lay_out(qmat_panel *panel, size_t n_blocks, uint8_t *at) {
-    *panel = (qmat_panel){.n_blocks = n_blocks, .n_groups = n_blocks / 4, .q = at};
+static void lay_out(qmat_panel *panel, size_t n_blocks, uint8_t *at) {
+    *panel = (qmat_panel){.q = at};
     panel->d = (float *)(void *)(at += 1024 * n_blocks);
     panel->n = (float *)(void *)(at += 16 * n_blocks);
     panel->s = (int32_t *)(void *)(at += 16 * n_blocks);
-    panel->minima = (int32_t *)(void *)(at += 256 * n_blocks);
-    return at + 128 * n_blocks;
+    panel->minima = (int32_t *)(void *)(at + 256 * n_blocks);
 }
 
-static void run_panels(const spn_matmul_args *args, size_t begin, size_t end,
-                       const groups_type *type) {
-    size_t n_blocks = args->k / 32;
-    panels_plan plan = {.unpack = type->unpack,
-                        .tiles = tiles_of(&type->spec),
-                        .n_d = n_blocks / 4,
-                        .fill_start = fill_start,
-                        .type = type};
-    uint8_t *at = args->scratch;
-    for (size_t i = 0; i < PANELS; i++) at = lay_out(&plan.panels[i], n_blocks, at);
-    plan.start = (int32_t *)(void *)at;
-    spn_panels_run_avx512(args, begin, end, &plan);
+static panels_plan plan_of(const groups_type *type) {
+    return (panels_plan){.n_chains = 1,
+                         .group = SPN_ACT_GROUP,
+                         .block_bytes = 1024 + 16 + 16 + 256 + 128,
+                         .lay_out = lay_out,
+                         .unpack = type->unpack,
+                         .tiles = tiles_of(&type->spec),
+                         .fill_start = fill_start,
+                         .type = type};
 }
 
 /* The larger of what both ways need. */
 size_t spn_qmat_scratch_groups_avx512(size_t k) {
-    size_t n_super = (k + SPN_QUANT_K - 1) / SPN_QUANT_K, n_blocks = 8 * n_super;
-    size_t panel = (1024 + 256 + 128) * n_blocks + 2 * 128 * n_super;
-    size_t panels = PANELS * panel + TILE_TOKENS * 8 * n_blocks;
-    size_t rows = 2 * n_super * MAX_ROW_TOKENS * (sizeof(groups_act) + 4 * sizeof(float));
-    return spn_max_size(panels, rows);
+    const panels_plan plan = plan_of(&(groups_type){.unpack = NULL});
+    size_t n_super = (k + SPN_QUANT_K - 1) / SPN_QUANT_K;
+    return spn_max_size(spn_panels_scratch_avx512(n_super * SPN_QUANT_K, &plan),
+                        2 * n_super * MAX_ROW_TOKENS * (sizeof(groups_act) + 4 * sizeof(float)));
 }
 
 void spn_groups_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
                            const groups_type *type) {
-    /* Measured: where unpacking a panel and its tiles get ahead of loading rows once more. */
-    size_t few = type->spec.slow_load ? 8 : 10;
-    if (args->n_tokens <= few)
+    if (args->n_tokens <= type->few) {
         run_rows(args, begin, end, type);
-    else
-        run_panels(args, begin, end, type);
+    } else {
+        const panels_plan plan = plan_of(type);
+        spn_panels_run_avx512(args, begin, end, &plan);
+    }
 }

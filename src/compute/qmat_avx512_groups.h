@@ -66,7 +66,6 @@ typedef struct groups_spec {
     int offset;       /* of the unsigned weights; SCALE_16: a power of two */
     int panel_offset; /* and that of the panel's */
     int odd_shift;    /* odd blocks' weights are this many bits too high */
-    bool slow_load;   /* loading costs more than multiplying with a token */
 } groups_spec;
 
 /* Where sums by vpdpbusd start at an offset. */
@@ -287,26 +286,69 @@ INLINE void spread_scales(groups_group *w, __m512i scales, int half) {
  * [block][32 rows], SCALE_16: [block][2][32 rows]; minima, pairs of int16: SCALE_32: of blocks 0
  * and 1, 2 and 3 of a group, [group][2][32 rows], SCALE_16: of sub-blocks, [block][32 rows]. */
 
-/* Weights times their sub-blocks' scales, two bytes as one word, modulo 2^16; where they have an
- * offset, that of the products is spec->panel_offset. Both fit a byte: the types see to that. */
-INLINE __m512i fold_scales(__m512i q, __m512i scales, const groups_spec *spec) {
-    q = _mm512_mullo_epi16(q, scales);
-    if (spec->has_min) return q;
-    __m512i less = _mm512_mullo_epi16(scales, _mm512_set1_epi16((short)spec->offset));
-    __m512i base = _mm512_sub_epi16(_mm512_set1_epi16((short)spec->panel_offset), less);
-    return _mm512_add_epi16(q, _mm512_add_epi16(base, _mm512_slli_epi16(base, 8)));
+/* Where 16 rows' super-block goes. */
+typedef struct groups_place {
+    uint8_t *q;
+    float *d, *n;
+    int32_t *s, *minima;
+} groups_place;
+
+/* Unpacks the super-block at `at` of 16 rows. Reads no byte past it. */
+typedef void (*groups_fill_fn)(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS],
+                               size_t at);
+
+/* Four elements of each row, the step'th of the block. */
+INLINE void put_step(const groups_place *to, size_t block, size_t step, __m512i q) {
+    _mm512_store_si512(to->q + 1024 * block + 128 * step, q);
 }
+
+/* The scale of each row's block, or sub-block. */
+INLINE void put_scale(const groups_place *to, size_t at, __m512i scale) {
+    _mm512_store_si512(to->s + PANEL_ROWS * at, scale);
+}
+
+/* Each row's pair of minima. */
+INLINE void put_minima(const groups_place *to, size_t at, __m512i pair) {
+    _mm512_store_si512(to->minima + PANEL_ROWS * at, pair);
+}
+
+/* Byte i of dwords, and bytes i and i + 1 as int16. */
+INLINE __m512i byte_of(__m512i x, size_t i) {
+    return _mm512_and_si512(_mm512_srli_epi32(x, 8 * (unsigned)i), _mm512_set1_epi32(255));
+}
+INLINE __m512i signed_byte_of(__m512i x, size_t i) {
+    return _mm512_srai_epi32(_mm512_slli_epi32(x, 24 - 8 * (unsigned)i), 24);
+}
+INLINE __m512i byte_pair_of(__m512i x, size_t i) {
+    const __m128i first = _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1);
+    const __m128i add = _mm_setr_epi8(1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0);
+    const __m128i second = _mm_add_epi8(first, _mm_add_epi8(add, add));
+    return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(i == 0 ? first : second));
+}
+
+INLINE void groups_unpack(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
+                          size_t from, groups_fill_fn fill, const size_t super_bytes,
+                          const groups_scale scale) {
+    const size_t n_sub = scale == GROUPS_SCALE_16 ? 16 : 8;
+    for (size_t u = 0; u < panel->n_blocks / 8; u++)
+        for (size_t first = 0; first < PANEL_ROWS; first += COLUMN_ROWS) {
+            const groups_place to = {
+                panel->q + 8192 * u + 4 * first, panel->d + PANEL_ROWS * u + first,
+                panel->n + PANEL_ROWS * u + first, panel->s + n_sub * PANEL_ROWS * u + first,
+                panel->minima + n_sub / 2 * PANEL_ROWS * u + first};
+            fill(&to, rows + first, (from / 8 + u) * super_bytes);
+        }
+}
+
+/* ---- panels of what a loader decoded ---- */
 
 /* Puts the weights of 16 rows' group `g`, a or b, into its blocks; `half`: rows 16 on. */
 INLINE void groups_put_weights(const qmat_panel *panel, const groups_group w[4], size_t g,
-                               size_t half, const bool is_b, const groups_spec *spec) {
+                               size_t half, const bool is_b) {
     __m512i z[16];
     for (size_t i = 0; i < 16; i++) {
         const groups_group *four = &w[i / 4];
         z[i] = is_b ? four->b[i % 4] : four->a[i % 4];
-        if (spec->odd_shift)
-            z[i] = _mm512_mask_srli_epi64(z[i], 0xcc, z[i], (unsigned)spec->odd_shift);
-        if (spec->fold) z[i] = fold_scales(z[i], is_b ? four->sb[i % 4] : four->sa[i % 4], spec);
     }
     transpose_16x16(z);
     for (size_t c = 0; c < 4; c++) {
@@ -326,39 +368,33 @@ INLINE void put_lanes(int32_t *to, size_t step, __m512i x) {
 /* Puts the scales of rows first .. first + 3. */
 INLINE void groups_put_scales(const qmat_panel *panel, const groups_group *w, size_t g,
                               size_t first, const groups_spec *spec) {
-    if (g % 2 == 0) {
-        _mm_store_ps(panel->d + 16 * g + first, _mm512_castps512_ps128(w->d));
-        if (spec->has_min) _mm_store_ps(panel->n + 16 * g + first, _mm512_castps512_ps128(w->n));
-    }
+    if (g % 2 == 0) _mm_store_ps(panel->d + 16 * g + first, _mm512_castps512_ps128(w->d));
     if (spec->scale == GROUPS_SCALE_32) put_lanes(panel->s + 128 * g + first, 32, w->s);
-    if (spec->scale == GROUPS_SCALE_16 && !spec->fold) {
+    if (spec->scale == GROUPS_SCALE_16) {
         __m512i low = _mm512_srai_epi32(_mm512_slli_epi32(w->pairs, 16), 16);
         put_lanes(panel->s + 256 * g + first, 64, low);
         put_lanes(panel->s + 256 * g + 32 + first, 64, _mm512_srai_epi32(w->pairs, 16));
     }
-    if (spec->has_min && spec->scale == GROUPS_SCALE_16)
-        put_lanes(panel->minima + 128 * g + first, 32, w->minima);
-    else if (spec->has_min && g % 2 == 0)
-        put_lanes(panel->minima + 64 * g + first, 32, rows_last(w->minima));
 }
 
-INLINE void groups_unpack(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
-                          const groups_spec spec) {
+INLINE void groups_unpack_loaded(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
+                                 size_t from, const groups_spec spec) {
     for (size_t g = 0; g < panel->n_groups; g++) {
         for (size_t half = 0; half < 2; half++) {
             groups_group w[4];
             for (size_t i = 0; i < 4; i++) {
                 size_t first = 16 * half + 4 * i;
                 const uint8_t *p[4];
-                for (size_t j = 0; j < 4; j++) p[j] = rows[first + j] + g / 2 * spec.bytes;
+                for (size_t j = 0; j < 4; j++)
+                    p[j] = rows[first + j] + (from / 8 + g / 2) * spec.bytes;
                 if (g % 2)
                     spec.load(&w[i], p, 1);
                 else
                     spec.load(&w[i], p, 0);
                 groups_put_scales(panel, &w[i], g, first, &spec);
             }
-            groups_put_weights(panel, w, g, half, false, &spec);
-            groups_put_weights(panel, w, g, half, true, &spec);
+            groups_put_weights(panel, w, g, half, false);
+            groups_put_weights(panel, w, g, half, true);
         }
     }
 }
@@ -367,7 +403,8 @@ INLINE void groups_unpack(const qmat_panel *panel, const uint8_t *const rows[PAN
 
 typedef struct groups_type {
     groups_spec spec;
-    void (*rows[4])(const groups_job *job); /* of 1, 2, 4, 8 tokens */
+    size_t few; /* tokens up to which rows are faster than panels: measured */
+    void (*rows[4])(const groups_job *job); /* of 1, 2, 4, 8 tokens, those that `few` needs */
     panel_unpack_fn unpack;
 } groups_type;
 
@@ -379,20 +416,38 @@ void spn_groups_run_avx512(const spn_matmul_args *args, size_t begin, size_t end
     static void rows##n##_##name(const groups_job *job) {                     \
         groups_rows(job, (groups_spec){.load = load_##name, __VA_ARGS__}, n); \
     }
-/* matmul_<name> from load_<name> and the rest of its groups_spec. */
-#define GROUPS_TYPE(name, ...)                                                                     \
-    GROUPS_ROWS(name, 1, __VA_ARGS__)                                                              \
-    GROUPS_ROWS(name, 2, __VA_ARGS__)                                                              \
-    GROUPS_ROWS(name, 4, __VA_ARGS__)                                                              \
-    GROUPS_ROWS(name, 8, __VA_ARGS__)                                                              \
-    static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS]) {    \
-        groups_unpack(panel, rows, (groups_spec){.load = load_##name, __VA_ARGS__});               \
-    }                                                                                              \
-    static void matmul_##name(const spn_matmul_args *args, size_t begin, size_t end) {             \
-        static const groups_type type = {{.load = load_##name, __VA_ARGS__},                       \
-                                         {rows1_##name, rows2_##name, rows4_##name, rows8_##name}, \
-                                         unpack_##name};                                           \
-        spn_groups_run_avx512(args, begin, end, &type);                                            \
+#define GROUPS_MATMUL(name, few, rows4, rows8, ...)                                    \
+    GROUPS_ROWS(name, 1, __VA_ARGS__)                                                  \
+    GROUPS_ROWS(name, 2, __VA_ARGS__)                                                  \
+    static void matmul_##name(const spn_matmul_args *args, size_t begin, size_t end) { \
+        static const groups_type type = {{.load = load_##name, __VA_ARGS__},           \
+                                         few,                                          \
+                                         {rows1_##name, rows2_##name, rows4, rows8},   \
+                                         unpack_##name};                               \
+        spn_groups_run_avx512(args, begin, end, &type);                                \
+    }
+/* matmul_<name> from load_<name>, unpack_<name> and the rest of its groups_spec. Rows take up to 2,
+ * 4 or 8 tokens. */
+#define GROUPS_TYPE_2(name, ...) GROUPS_MATMUL(name, 2, NULL, NULL, __VA_ARGS__)
+#define GROUPS_TYPE_4(name, ...)      \
+    GROUPS_ROWS(name, 4, __VA_ARGS__) \
+    GROUPS_MATMUL(name, 4, rows4_##name, NULL, __VA_ARGS__)
+#define GROUPS_TYPE_8(name, ...)      \
+    GROUPS_ROWS(name, 4, __VA_ARGS__) \
+    GROUPS_ROWS(name, 8, __VA_ARGS__) \
+    GROUPS_MATMUL(name, 8, rows4_##name, rows8_##name, __VA_ARGS__)
+
+/* unpack_<name> from fill_<name>. */
+#define GROUPS_UNPACK(name, super_bytes, scale)                                               \
+    static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS], \
+                              size_t from) {                                                  \
+        groups_unpack(panel, rows, from, fill_##name, super_bytes, GROUPS_SCALE_##scale);     \
+    }
+/* unpack_<name> from load_<name> and the rest of its groups_spec. */
+#define GROUPS_UNPACK_LOADED(name, ...)                                                           \
+    static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],     \
+                              size_t from) {                                                      \
+        groups_unpack_loaded(panel, rows, from, (groups_spec){.load = load_##name, __VA_ARGS__}); \
     }
 
 #endif

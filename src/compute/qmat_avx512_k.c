@@ -27,11 +27,6 @@ INLINE __m512 load_d(const uint8_t *const p[4], size_t at) {
     return _mm512_broadcast_f32x4(_mm_cvtph_ps(halves));
 }
 
-/* x where `mask` has ones, y elsewhere. */
-INLINE __m512i select_bits(__m512i mask, __m512i x, __m512i y) {
-    return _mm512_ternarylogic_epi32(mask, x, y, 0xca);
-}
-
 /* One count a lane; counts of turns are modulo 64, so that a negative one turns right. */
 INLINE __m512i lane_counts(int l0, int l1, int l2, int l3) {
     long long a = l0 & 63, b = l1 & 63, c = l2 & 63, d = l3 & 63;
@@ -71,6 +66,26 @@ INLINE void load_k4_scales(groups_group *w, const uint8_t *const p[4], int half)
     w->minima = _mm512_shuffle_epi8(scales, minima_at);
 }
 
+/* The same of 16 rows' super-block into a panel. */
+INLINE void fill_k4_scales(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS],
+                           size_t at) {
+    const __m512i six = _mm512_set1_epi8(63), low = _mm512_set1_epi8(15),
+                  two = _mm512_set1_epi8(0x30);
+    __m512i head[4]; /* | d | dmin | scales: 0-3 | 4-7 | 8-11 | */
+    load_4_dwords(head, rows, at);
+    _mm512_store_ps(to->d, low_f16(head[0]));
+    _mm512_store_ps(to->n, negate(high_f16(head[0])));
+    __m512i last = _mm512_srli_epi16(head[3], 4);
+    __m512i sc[2] = {_mm512_and_si512(head[1], six),
+                     _mm512_or_si512(_mm512_and_si512(head[3], low),
+                                     _mm512_and_si512(_mm512_srli_epi16(head[1], 2), two))};
+    __m512i m[2] = {_mm512_and_si512(head[2], six),
+                    _mm512_or_si512(_mm512_and_si512(last, low),
+                                    _mm512_and_si512(_mm512_srli_epi16(head[2], 2), two))};
+    for (size_t b = 0; b < 8; b++) put_scale(to, b, byte_of(sc[b / 4], b % 4));
+    for (size_t i = 0; i < 4; i++) put_minima(to, i, byte_pair_of(m[i / 2], i % 2));
+}
+
 /* ---- Q4_K ---- */
 
 /* The raw bytes' lanes are | b0 b1 first half | b0 b1 second | b2 b3 first | b2 b3 second |; high
@@ -85,7 +100,21 @@ INLINE void load_q4_k(groups_group *w, const uint8_t *const p[4], int half) {
     }
     load_k4_scales(w, p, half);
 }
-GROUPS_TYPE(q4_k, .bytes = 144, .scale = GROUPS_SCALE_32, .has_min = true, .odd_shift = 4)
+
+INLINE void fill_q4_k(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    const __m512i low = _mm512_set1_epi8(15);
+    fill_k4_scales(to, rows, at);
+    for (size_t i = 0; i < 4; i++) {
+        __m512i qs[8];
+        load_8_dwords(qs, rows, at + 16 + 32 * i);
+        for (size_t j = 0; j < 8; j++) {
+            put_step(to, 2 * i, j, _mm512_and_si512(qs[j], low));
+            put_step(to, 2 * i + 1, j, _mm512_and_si512(_mm512_srli_epi16(qs[j], 4), low));
+        }
+    }
+}
+GROUPS_UNPACK(q4_k, 144, 32)
+GROUPS_TYPE_4(q4_k, .bytes = 144, .scale = GROUPS_SCALE_32, .has_min = true, .odd_shift = 4)
 
 /* ---- Q5_K: Q4_K and bit b of 32 bytes that all blocks share ---- */
 
@@ -108,7 +137,26 @@ INLINE void load_q5_k(groups_group *w, const uint8_t *const p[4], int half) {
     }
     load_k4_scales(w, p, half);
 }
-GROUPS_TYPE(q5_k, .bytes = 176, .scale = GROUPS_SCALE_32, .has_min = true)
+
+INLINE void fill_q5_k(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    const __m512i low = _mm512_set1_epi8(15), five = _mm512_set1_epi8(31);
+    __m512i qh[8];
+    fill_k4_scales(to, rows, at);
+    load_8_dwords(qh, rows, at + 16);
+    for (size_t i = 0; i < 4; i++) {
+        const __m512i turn = _mm512_set1_epi32(4 - 2 * (int)i); /* bit 2 i to bit 4 */
+        __m512i qs[8];
+        load_8_dwords(qs, rows, at + 48 + 32 * i);
+        for (size_t j = 0; j < 8; j++) {
+            __m512i high = _mm512_rolv_epi32(qh[j], turn), next = _mm512_ror_epi32(high, 1);
+            __m512i upper = _mm512_srli_epi16(qs[j], 4);
+            put_step(to, 2 * i, j, _mm512_and_si512(select_bits(low, qs[j], high), five));
+            put_step(to, 2 * i + 1, j, _mm512_and_si512(select_bits(low, upper, next), five));
+        }
+    }
+}
+GROUPS_UNPACK(q5_k, 176, 32)
+GROUPS_TYPE_4(q5_k, .bytes = 176, .scale = GROUPS_SCALE_32, .has_min = true)
 
 /* ---- Q6_K ---- */
 
@@ -130,10 +178,58 @@ INLINE void load_q6_k(groups_group *w, const uint8_t *const p[4], int half) {
     spread_scales(w, load_lanes(p, 192), half);
     w->d = load_d(p, 208);
 }
-GROUPS_TYPE(q6_k, .bytes = 210, .scale = GROUPS_SCALE_16, .offset = 32, .panel_offset = 32,
-            .slow_load = true)
+
+/* 64 elements from the nibbles of 32 bytes: of block `block` and of the second one after it. Their
+ * high bits are at bit 2 * (block % 4) of qh. */
+INLINE void put_q6_k(const groups_place *to, size_t block, const __m512i qs[8],
+                     const __m512i qh[8]) {
+    const __m512i low = _mm512_set1_epi8(15), six = _mm512_set1_epi8(63);
+    const __m512i turn = _mm512_set1_epi32(4 - 2 * (int)(block % 4));
+    for (size_t j = 0; j < 8; j++) {
+        __m512i high = _mm512_rolv_epi32(qh[j], turn), next = _mm512_ror_epi32(high, 4);
+        __m512i upper = _mm512_srli_epi16(qs[j], 4);
+        put_step(to, block, j, _mm512_and_si512(select_bits(low, qs[j], high), six));
+        put_step(to, block + 2, j, _mm512_and_si512(select_bits(low, upper, next), six));
+    }
+}
+
+INLINE void fill_q6_k(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    __m512i scales[4], end[4];
+    load_4_dwords(scales, rows, at + 192);
+    for (size_t i = 0; i < 16; i++) put_scale(to, i, signed_byte_of(scales[i / 4], i % 4));
+    load_4_dwords(end, rows, at + 194);
+    _mm512_store_ps(to->d, high_f16(end[3]));
+    for (size_t half = 0; half < 2; half++) {
+        __m512i qs[8], qh[8];
+        load_8_dwords(qh, rows, at + 128 + 32 * half);
+        for (size_t i = 0; i < 2; i++) {
+            load_8_dwords(qs, rows, at + 64 * half + 32 * i);
+            put_q6_k(to, 4 * half + i, qs, qh);
+        }
+    }
+}
+GROUPS_UNPACK(q6_k, 210, 16)
+GROUPS_TYPE_4(q6_k, .bytes = 210, .scale = GROUPS_SCALE_16, .offset = 32, .panel_offset = 32)
+
+/* ---- scales that panels' weights are multiplied with ---- */
+
+/* Bytes i of dwords as int16, twice. */
+INLINE __m512i word_scales(__m512i x, size_t i) {
+    const __m128i at = _mm_setr_epi8(-1, 0, -1, 0, -1, 4, -1, 4, -1, 8, -1, 8, -1, 12, -1, 12);
+    __m128i more = _mm_set1_epi16((short)(i << 8));
+    __m512i bytes = _mm512_broadcast_i32x4(_mm_add_epi8(at, more));
+    return _mm512_srai_epi16(_mm512_shuffle_epi8(x, bytes), 8);
+}
 
 /* ---- Q3_K ---- */
+
+/* sc (q - 4) + 127, two bytes as one word, modulo 2^16. */
+INLINE __m512i fold_q3_k(__m512i q, __m512i scales) {
+    __m512i less = _mm512_slli_epi16(scales, 2);
+    __m512i base = _mm512_sub_epi16(_mm512_set1_epi16(127), less);
+    q = _mm512_mullo_epi16(q, scales);
+    return _mm512_add_epi16(q, _mm512_add_epi16(base, _mm512_slli_epi16(base, 8)));
+}
 
 /* The 16 scales of a row in each lane, less their 32, from the 16 bytes that the block ends with: |
  * .. | low nibbles 8, the first eight's lower | high two bits 4, a pair of bits for each four
@@ -169,11 +265,41 @@ INLINE void load_q3_k(groups_group *w, const uint8_t *const p[4], int half) {
     spread_scales(w, q3_k_scales(load_lanes(p, 94)), half);
     w->d = load_d(p, 108);
 }
+
 /* Panels have sc (q - 4) + 127 in place of q: 3 <= that <= 255, for -32 <= sc <= 31 and -4 <= q - 4
- * <= 3.
- */
-GROUPS_TYPE(q3_k, .bytes = 110, .scale = GROUPS_SCALE_16, .fold = true, .offset = 4,
-            .panel_offset = 127, .slow_load = true)
+ * <= 3. */
+INLINE void fill_q3_k(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    const __m512i two = _mm512_set1_epi8(3), three = _mm512_set1_epi8(7);
+    __m512i end[4], hmask[8], sc[4];
+    load_4_dwords(end, rows, at + 94); /* | .. | scales: 0-3 | 4-7 | 8-11 | d | */
+    _mm512_store_ps(to->d, high_f16(end[3]));
+    for (int i = 0; i < 3; i++)
+        end[i] = _mm512_or_si512(_mm512_srli_epi32(end[i], 16), _mm512_slli_epi32(end[i + 1], 16));
+    for (unsigned i = 0; i < 4; i++) {
+        __m512i low = _mm512_srli_epi32(end[i % 2], i < 2 ? 0 : 4);
+        __m512i high =
+            _mm512_slli_epi32(_mm512_and_si512(_mm512_srli_epi32(end[2], 2 * i), two), 4);
+        sc[i] = _mm512_sub_epi8(select_bits(_mm512_set1_epi8(15), low, high), _mm512_set1_epi8(32));
+    }
+    load_8_dwords(hmask, rows, at);
+    for (size_t half = 0; half < 2; half++) {
+        __m512i qs[8];
+        load_8_dwords(qs, rows, at + 32 + 32 * half);
+        for (size_t c = 0; c < 4; c++) {
+            const __m512i turn = _mm512_set1_epi32(2 - 4 * (int)half - (int)c); /* to bit 2 */
+            for (size_t j = 0; j < 8; j++) {
+                __m512i high = _mm512_rolv_epi32(hmask[j], turn);
+                __m512i q = select_bits(two, _mm512_srli_epi32(qs[j], 2 * (unsigned)c), high);
+                size_t sub = 8 * half + 2 * c + j / 4;
+                put_step(to, 4 * half + c, j,
+                         fold_q3_k(_mm512_and_si512(q, three), word_scales(sc[sub / 4], sub % 4)));
+            }
+        }
+    }
+}
+GROUPS_UNPACK(q3_k, 110, 16)
+GROUPS_TYPE_2(q3_k, .bytes = 110, .scale = GROUPS_SCALE_16, .fold = true, .offset = 4,
+              .panel_offset = 127)
 
 /* ---- Q2_K ---- */
 
@@ -194,9 +320,35 @@ INLINE void load_q2_k(groups_group *w, const uint8_t *const p[4], int half) {
     widen_d_pairs(_mm_setr_epi32((int)dd[0], (int)dd[1], (int)dd[2], (int)dd[3]), &w->d, &w->n);
     w->n = negate(w->n);
 }
+
 /* Panels have sc q in place of q: at most 45. */
-GROUPS_TYPE(q2_k, .bytes = 84, .scale = GROUPS_SCALE_16, .has_min = true, .fold = true,
-            .slow_load = true)
+INLINE void fill_q2_k(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    const __m512i two = _mm512_set1_epi8(3), low = _mm512_set1_epi8(15);
+    __m512i both[4], end[4], sc[4];
+    load_4_dwords(both, rows, at);
+    load_4_dwords(end, rows, at + 68); /* d and dmin are the last dword */
+    _mm512_store_ps(to->d, low_f16(end[3]));
+    _mm512_store_ps(to->n, negate(high_f16(end[3])));
+    for (size_t i = 0; i < 4; i++) {
+        __m512i m = _mm512_and_si512(_mm512_srli_epi16(both[i], 4), low);
+        sc[i] = _mm512_and_si512(both[i], low);
+        for (size_t j = 0; j < 2; j++) put_minima(to, 2 * i + j, byte_pair_of(m, j));
+    }
+    for (size_t half = 0; half < 2; half++) {
+        __m512i qs[8];
+        load_8_dwords(qs, rows, at + 16 + 32 * half);
+        for (size_t c = 0; c < 4; c++) {
+            for (size_t j = 0; j < 8; j++) {
+                __m512i q = _mm512_and_si512(_mm512_srli_epi32(qs[j], 2 * (unsigned)c), two);
+                size_t sub = 8 * half + 2 * c + j / 4;
+                put_step(to, 4 * half + c, j,
+                         _mm512_mullo_epi16(q, word_scales(sc[sub / 4], sub % 4)));
+            }
+        }
+    }
+}
+GROUPS_UNPACK(q2_k, 84, 16)
+GROUPS_TYPE_2(q2_k, .bytes = 84, .scale = GROUPS_SCALE_16, .has_min = true, .fold = true)
 
 void spn_qmat_init_avx512_k(spn_kernels *table) {
     table->matmul[SPN_TYPE_Q2_K] = matmul_q2_k;
