@@ -1,11 +1,13 @@
 /* qmat_avx512_grid.c - AVX-512 products: the types with grids, and the ternary ones.
  * SPDX-License-Identifier: Apache-2.0
  *
- * A row of a grid (iq_grids.c) is kept as the 8 or 4 bytes that it stands for, so that a group's
- * 128 weights are 16 or 32 look-ups, two to a move, and two masked subtractions for the signs,
- * whose eighth of each seven comes from a byte permutation over a table of 128. With one token
- * these types are bound by their look-ups, two loads and a shuffle for 8 weights; with many they
- * cost little.
+ * A row of a grid (iq_grids.c) is a word of 8 numbers of 2 bits or 4 of 3, so that 64 rows are a
+ * table of two registers, in which vpermi2w looks up 32 places at once; grids of 256 to 1024 rows
+ * are 4 to 16 such tables, chosen by the places' higher bits. Words are spread to bytes by
+ * vpmultishiftqb and become values by vpshufb: for 256 weights of 2 bits 4 to 16 look-ups, 3 to 15
+ * blends and 16 moves. The grid of the IQ1 types has 2048 rows and is kept as bytes, a load for 8
+ * weights. Signs are two masked subtractions for a row's 128; the eighth of each seven comes from a
+ * byte permutation over a table of 128.
  */
 #include <assert.h>
 
@@ -16,39 +18,19 @@
 /* Makes all numbers of the grids unsigned, and less than 128 as sub-blocks' sums need them. */
 #define OFFSET 64
 
-/* ---- the grids, as bytes plus OFFSET; filled before the table of kernels is used ---- */
+/* ---- the grid of IQ1, as bytes plus OFFSET; filled before the table of kernels is used ---- */
 
-static uint64_t iq2_xxs[256], iq2_xs[512], iq2_s[1024], iq1[2048];
-static uint32_t iq3_xxs[256], iq3_s[512];
+static uint64_t iq1[2048];
 /* The signs that 7 bits stand for: their parity is the eighth. */
 static uint8_t signs_of_7[128] ALIGNED;
 
-static const int8_t iq2_values[4] = {8, 25, 43};
-static const int8_t iq3_xxs_values[8] = {4, 12, 20, 28, 36, 44, 52, 62};
-static const int8_t iq3_s_values[8] = {1, 3, 5, 7, 9, 11, 13, 15};
-static const int8_t iq1_values[4] = {-8, 0, 8}; /* to which delta comes, 1 or -1 */
-
-/* `n` numbers of `bits` bits each: their values, a byte each. */
-static uint64_t values_of(uint32_t packed, unsigned n, unsigned bits, const int8_t *values) {
-    uint64_t bytes = 0;
-    for (unsigned i = 0; i < n; i++, packed >>= bits)
-        bytes |= (uint64_t)(uint8_t)(values[packed & ((1u << bits) - 1)] + OFFSET) << 8 * i;
-    return bytes;
-}
-
 static void fill_grids(void) {
-    for (size_t i = 0; i < SPN_COUNT(iq2_xxs); i++)
-        iq2_xxs[i] = values_of(spn_iq2_xxs_grid[i], 8, 2, iq2_values);
-    for (size_t i = 0; i < SPN_COUNT(iq2_xs); i++)
-        iq2_xs[i] = values_of(spn_iq2_xs_grid[i], 8, 2, iq2_values);
-    for (size_t i = 0; i < SPN_COUNT(iq2_s); i++)
-        iq2_s[i] = values_of(spn_iq2_s_grid[i], 8, 2, iq2_values);
-    for (size_t i = 0; i < SPN_COUNT(iq1); i++)
-        iq1[i] = values_of(spn_iq1_s_grid[i], 8, 2, iq1_values);
-    for (size_t i = 0; i < SPN_COUNT(iq3_xxs); i++)
-        iq3_xxs[i] = (uint32_t)values_of(spn_iq3_xxs_grid[i], 4, 3, iq3_xxs_values);
-    for (size_t i = 0; i < SPN_COUNT(iq3_s); i++)
-        iq3_s[i] = (uint32_t)values_of(spn_iq3_s_grid[i], 4, 3, iq3_s_values);
+    static const int8_t values[4] = {-8, 0, 8}; /* to which delta comes, 1 or -1 */
+    for (size_t i = 0; i < SPN_COUNT(iq1); i++) {
+        iq1[i] = 0;
+        for (unsigned j = 0; j < 8; j++)
+            iq1[i] |= (uint64_t)(uint8_t)(values[spn_iq1_s_grid[i] >> 2 * j & 3] + OFFSET) << 8 * j;
+    }
     for (unsigned i = 0; i < SPN_COUNT(signs_of_7); i++)
         signs_of_7[i] = (uint8_t)(i | (unsigned)(__builtin_popcount(i) & 1) << 7);
 }
@@ -61,35 +43,96 @@ INLINE __m512i four_lanes(__m128i l0, __m128i l1, __m128i l2, __m128i l3) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-INLINE __m128i two_of_8(const uint64_t *grid, const uint16_t *at) {
-    return _mm_set_epi64x((long long)grid[at[1]], (long long)grid[at[0]]);
+INLINE __m512i two_halves(__m256i low, __m256i high) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-INLINE __m128i four_of_4(const uint32_t *grid, const uint16_t *at) {
-    return _mm_setr_epi32((int)grid[at[0]], (int)grid[at[1]], (int)grid[at[2]], (int)grid[at[3]]);
+/* x, or y where bit `bit` of `at` is set. */
+INLINE __m512i choose(__m512i at, short bit, __m512i x, __m512i y) {
+    return _mm512_mask_blend_epi16(_mm512_test_epi16_mask(at, _mm512_set1_epi16(bit)), x, y);
 }
 
-/* Row i's weights from the places of its 16 eights in the grid. */
-INLINE void look_up_8(groups_group *w, int i, const uint64_t *grid, const uint16_t at[16]) {
-    w->a[i] = four_lanes(two_of_8(grid, at), two_of_8(grid, at + 4), two_of_8(grid, at + 8),
-                         two_of_8(grid, at + 12));
-    w->b[i] = four_lanes(two_of_8(grid, at + 2), two_of_8(grid, at + 6), two_of_8(grid, at + 10),
-                         two_of_8(grid, at + 14));
+/* The rows at the places `at` of a grid of so many rows. */
+INLINE __m512i rows_of_64(const uint16_t *grid, __m512i at) {
+    return _mm512_permutex2var_epi16(_mm512_loadu_si512(grid), at, _mm512_loadu_si512(grid + 32));
+}
+INLINE __m512i rows_of_128(const uint16_t *grid, __m512i at) {
+    return choose(at, 64, rows_of_64(grid, at), rows_of_64(grid + 64, at));
+}
+INLINE __m512i rows_of_256(const uint16_t *grid, __m512i at) {
+    return choose(at, 128, rows_of_128(grid, at), rows_of_128(grid + 128, at));
+}
+INLINE __m512i rows_of_512(const uint16_t *grid, __m512i at) {
+    return choose(at, 256, rows_of_256(grid, at), rows_of_256(grid + 256, at));
+}
+INLINE __m512i rows_of_1024(const uint16_t *grid, __m512i at) {
+    return choose(at, 512, rows_of_512(grid, at), rows_of_512(grid + 512, at));
 }
 
-/* From those of its 32 fours. */
-INLINE void look_up_4(groups_group *w, int i, const uint32_t *grid, const uint16_t at[32]) {
-    w->a[i] = four_lanes(four_of_4(grid, at), four_of_4(grid, at + 8), four_of_4(grid, at + 16),
-                         four_of_4(grid, at + 24));
-    w->b[i] = four_lanes(four_of_4(grid, at + 4), four_of_4(grid, at + 12),
-                         four_of_4(grid, at + 20), four_of_4(grid, at + 28));
+/* Eight numbers of 2 bits of the word at each place of `words`, as values. */
+INLINE __m512i spread_eights(__m512i words, __m512i places, __m512i values) {
+    const __m512i from = _mm512_set1_epi64(0x0e0c0a0806040200);
+    __m512i bits = _mm512_multishift_epi64_epi8(from, _mm512_permutexvar_epi16(places, words));
+    return _mm512_shuffle_epi8(values, _mm512_and_si512(bits, _mm512_set1_epi8(3)));
 }
+
+/* Rows i and i + 1 from the words that stand for their 16 eights each. */
+INLINE void put_eights(groups_group *w, int i, __m512i words, __m512i values) {
+    /* Words 0 1 4 5 8 9 12 13 for a, 2 3 6 7 10 11 14 15 for b; what lies above them is cut off. */
+    const __m512i a = _mm512_cvtepu16_epi64(_mm_setr_epi16(0, 1, 4, 5, 8, 9, 12, 13));
+    const __m512i two = _mm512_set1_epi64(2), row = _mm512_set1_epi64(16);
+    const __m512i b = _mm512_add_epi64(a, two);
+    w->a[i] = spread_eights(words, a, values);
+    w->b[i] = spread_eights(words, b, values);
+    w->a[i + 1] = spread_eights(words, _mm512_add_epi64(a, row), values);
+    w->b[i + 1] = spread_eights(words, _mm512_add_epi64(b, row), values);
+}
+
+/* Four numbers of 3 bits of each word of the dwords at `places`, as values. */
+INLINE __m512i spread_fours(__m512i words, __m512i places, __m512i values) {
+    const __m512i from = _mm512_set1_epi64(0x1916131009060300);
+    __m512i bits = _mm512_multishift_epi64_epi8(from, _mm512_permutexvar_epi32(places, words));
+    return _mm512_shuffle_epi8(values, _mm512_and_si512(bits, _mm512_set1_epi8(7)));
+}
+
+/* Row i from the words that stand for its 32 fours. */
+INLINE void put_fours(groups_group *w, int i, __m512i words, __m512i values) {
+    const __m512i a = _mm512_cvtepu16_epi64(_mm_setr_epi16(0, 1, 4, 5, 8, 9, 12, 13));
+    w->a[i] = spread_fours(words, a, values);
+    w->b[i] = spread_fours(words, _mm512_add_epi64(a, _mm512_set1_epi64(2)), values);
+}
+
+/* Values plus OFFSET, in each lane. */
+INLINE __m512i values_iq2(void) {
+    return _mm512_set1_epi32((8 + OFFSET) | (25 + OFFSET) << 8 | (43 + OFFSET) << 16);
+}
+INLINE __m512i values_iq3_xxs(void) {
+    const __m128i x = _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0);
+    return _mm512_broadcast_i32x4(_mm_add_epi8(x, _mm_set1_epi8(OFFSET)));
+}
+INLINE __m512i values_iq3_s(void) {
+    const __m128i x = _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0);
+    return _mm512_broadcast_i32x4(_mm_add_epi8(x, _mm_set1_epi8(OFFSET)));
+}
+
+/* Row i's weights from the places of its 16 eights in the grid of IQ1. */
+INLINE __m128i two_of_iq1(const uint16_t *at) {
+    return _mm_set_epi64x((long long)iq1[at[1]], (long long)iq1[at[0]]);
+}
+INLINE void look_up_iq1(groups_group *w, int i, const uint16_t at[16]) {
+    w->a[i] =
+        four_lanes(two_of_iq1(at), two_of_iq1(at + 4), two_of_iq1(at + 8), two_of_iq1(at + 12));
+    w->b[i] = four_lanes(two_of_iq1(at + 2), two_of_iq1(at + 6), two_of_iq1(at + 10),
+                         two_of_iq1(at + 14));
+}
+
+INLINE __m256i load_32(const uint8_t *p) { return _mm256_loadu_si256((const void *)p); }
 
 INLINE __m128i load_16(const uint8_t *p) { return _mm_loadu_si128((const void *)p); }
 
 /* 16 places: the bytes at `p`, and high bits that are in place already. */
-INLINE void places_16(uint16_t at[16], const uint8_t *p, __m256i high) {
-    _mm256_storeu_si256((void *)at, _mm256_or_si256(_mm256_cvtepu8_epi16(load_16(p)), high));
+INLINE __m256i places_16(const uint8_t *p, __m256i high) {
+    return _mm256_or_si256(_mm256_cvtepu8_epi16(load_16(p)), high);
 }
 
 /* Four of each of the four words, or bytes, of x: turned right by 0, step, 2 step, 3 step bits. */
@@ -129,31 +172,47 @@ INLINE void apply_signs_of_28(groups_group *w, __m512i words) {
     apply_signs_of_7(w, _mm512_multishift_epi64_epi8(from, words));
 }
 
-/* ---- scales: 2 ls + 1 of a group's four blocks, or of its eight sub-blocks ---- */
+/* ---- scales: 2 ls + 1 of a group's four blocks, [chain][row], or of its eight sub-blocks ---- */
 
-INLINE __m128i odd_of(__m128i ls) {
-    return _mm_add_epi32(_mm_add_epi32(ls, ls), _mm_set1_epi32(1));
+INLINE __m512i odd_of(__m512i ls) {
+    return _mm512_or_si512(_mm512_slli_epi32(ls, 1), _mm512_set1_epi32(1));
 }
 
-INLINE __m128i scales_iq2_xxs(const uint8_t *row, int half) {
-    __m256i x = _mm256_loadu_si256((const void *)(row + 2 + 32 * half));
-    const __m256i odd = _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7);
-    __m128i aux = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(x, odd));
-    return odd_of(_mm_srli_epi32(aux, 28));
+/* The second dwords of the group's four pairs, a row a lane: 4 times 7 bits of signs and a scale.
+ */
+INLINE __m512i signs_iq2_xxs(const uint8_t *const p[4], size_t half) {
+    const __m512i odd =
+        _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    const size_t at = 2 + 32 * half;
+    return _mm512_permutex2var_epi32(two_halves(load_32(p[0] + at), load_32(p[1] + at)), odd,
+                                     two_halves(load_32(p[2] + at), load_32(p[3] + at)));
 }
 
-INLINE __m128i scales_iq3_xxs(const uint8_t *row, int half) {
-    return odd_of(_mm_srli_epi32(_mm_loadu_si128((const void *)(row + 66 + 16 * half)), 28));
+INLINE __m512i scales_iq2_xxs(const uint8_t *const p[4], size_t half) {
+    return odd_of(rows_last(_mm512_srli_epi32(signs_iq2_xxs(p, half), 28)));
 }
 
-INLINE __m128i scales_iq3_s(const uint8_t *row, int half) {
-    uint32_t four = _pdep_u32(spn_load_u16(row + 106 + 2 * half), (uint32_t)FOUR_BITS);
-    return odd_of(_mm_cvtepu8_epi32(_mm_cvtsi32_si128((int)four)));
+INLINE __m512i scales_iq3_xxs(const uint8_t *const p[4], size_t half) {
+    return odd_of(rows_last(_mm512_srli_epi32(load_lanes(p, 66 + 16 * half), 28)));
 }
 
-INLINE __m128i scales_iq1_s(const uint8_t *row, int half) {
-    __m128i qh = _mm_cvtepu16_epi32(_mm_loadl_epi64((const void *)(row + 34 + 8 * half)));
-    return odd_of(_mm_and_si128(_mm_srli_epi32(qh, 12), _mm_set1_epi32(7)));
+/* Four rows' words at `at`, in each lane. */
+INLINE __m512i four_words(const uint8_t *const p[4], size_t at) {
+    return _mm512_broadcast_i32x4(_mm_setr_epi32(spn_load_u16(p[0] + at), spn_load_u16(p[1] + at),
+                                                 spn_load_u16(p[2] + at), spn_load_u16(p[3] + at)));
+}
+
+INLINE __m512i scales_iq3_s(const uint8_t *const p[4], size_t half) {
+    const __m512i down = _mm512_setr_epi32(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+    __m512i ls = _mm512_srlv_epi32(four_words(p, 106 + 2 * half), down);
+    return odd_of(_mm512_and_si512(ls, _mm512_set1_epi32(15)));
+}
+
+INLINE __m512i scales_iq1_s(const uint8_t *const p[4], size_t half) {
+    long long qh[4];
+    for (int i = 0; i < 4; i++) memcpy(&qh[i], p[i] + 34 + 8 * half, sizeof(qh[i]));
+    __m512i x = _mm512_cvtepu16_epi32(_mm256_setr_epi64x(qh[0], qh[1], qh[2], qh[3]));
+    return odd_of(rows_last(_mm512_and_si512(_mm512_srli_epi32(x, 12), _mm512_set1_epi32(7))));
 }
 
 INLINE uint64_t sub_scales_iq2_xs(const uint8_t *row, int half) {
@@ -184,73 +243,61 @@ INLINE __m512 row_scales(uint16_t d0, uint16_t d1, uint16_t d2, uint16_t d3, flo
     return _mm512_mul_ps(d, _mm512_set1_ps(factor));
 }
 
-/* [row][chain] to [chain][row]. */
-INLINE __m512i chains_first(__m128i r0, __m128i r1, __m128i r2, __m128i r3) {
-    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    __m512i x = _mm512_castsi128_si512(r0);
-    x = _mm512_inserti32x4(_mm512_inserti32x4(x, r1, 1), r2, 2);
-    return _mm512_permutexvar_epi32(order, _mm512_inserti32x4(x, r3, 3));
-}
-
 /* ---- weights of a group ---- */
 
-INLINE __m128i odd_dwords(const uint8_t *p) {
-    const __m256i odd = _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7);
-    __m256i x = _mm256_loadu_si256((const void *)p);
-    return _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(x, odd));
-}
-
 INLINE void weights_iq2_xxs(groups_group *w, const uint8_t *const p[4], size_t half) {
-    for (int i = 0; i < 4; i++) {
-        const uint8_t *qs = p[i] + 2 + 32 * half;
-        uint16_t at[16];
-        for (size_t j = 0; j < 16; j++) at[j] = qs[j / 4 * 8 + j % 4];
-        look_up_8(w, i, iq2_xxs, at);
-    }
+    /* Of each 8 bytes, the first 4 are places, as words. */
+    const __m512i places = _mm512_cvtepu8_epi16(
+        _mm256_setr_epi8(0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27, 32, 33, 34, 35,
+                         40, 41, 42, 43, 48, 49, 50, 51, 56, 57, 58, 59));
     size_t at = 2 + 32 * half;
-    apply_signs_of_28(w, four_lanes(odd_dwords(p[0] + at), odd_dwords(p[1] + at),
-                                    odd_dwords(p[2] + at), odd_dwords(p[3] + at)));
+    for (int i = 0; i < 4; i += 2) {
+        __m512i raw = two_halves(load_32(p[i] + at), load_32(p[i + 1] + at));
+        raw = _mm512_maskz_permutexvar_epi8(0x5555555555555555, places, raw);
+        put_eights(w, i, rows_of_256(spn_iq2_xxs_grid, raw), values_iq2());
+    }
+    apply_signs_of_28(w, signs_iq2_xxs(p, half));
 }
 
 INLINE void weights_iq2_xs(groups_group *w, const uint8_t *const p[4], size_t half) {
-    __m128i signs[4];
-    for (int i = 0; i < 4; i++) {
-        __m256i q = _mm256_loadu_si256((const void *)(p[i] + 2 + 32 * half));
-        uint16_t at[16];
-        _mm256_storeu_si256((void *)at, _mm256_and_si256(q, _mm256_set1_epi16(511)));
-        look_up_8(w, i, iq2_xs, at);
-        signs[i] = _mm256_cvtepi16_epi8(_mm256_srli_epi16(q, 9));
+    __m256i signs[2];
+    for (int i = 0; i < 4; i += 2) {
+        size_t at = 2 + 32 * half;
+        __m512i q = two_halves(load_32(p[i] + at), load_32(p[i + 1] + at));
+        __m512i places = _mm512_and_si512(q, _mm512_set1_epi16(511));
+        put_eights(w, i, rows_of_512(spn_iq2_xs_grid, places), values_iq2());
+        signs[i / 2] = _mm512_cvtepi16_epi8(_mm512_srli_epi16(q, 9));
     }
-    apply_signs_of_7(w, four_lanes(signs[0], signs[1], signs[2], signs[3]));
+    apply_signs_of_7(w, two_halves(signs[0], signs[1]));
 }
 
 INLINE void weights_iq2_s(groups_group *w, const uint8_t *const p[4], size_t half) {
+    __m256i places[4];
     for (int i = 0; i < 4; i++) {
         uint64_t high = _pdep_u64(spn_load_u32(p[i] + 66 + 4 * half), 0x00ff00ff00ff00ffu);
         __m256i bits = _mm256_and_si256(spread_words(high, 2), _mm256_set1_epi16(3));
-        uint16_t at[16];
-        places_16(at, p[i] + 2 + 16 * half, _mm256_slli_epi16(bits, 8));
-        look_up_8(w, i, iq2_s, at);
+        places[i] = places_16(p[i] + 2 + 16 * half, _mm256_slli_epi16(bits, 8));
     }
+    for (int i = 0; i < 4; i += 2)
+        put_eights(w, i, rows_of_1024(spn_iq2_s_grid, two_halves(places[i], places[i + 1])),
+                   values_iq2());
     apply_signs(w, load_lanes(p, 34 + 16 * half));
 }
 
 INLINE void weights_iq3_xxs(groups_group *w, const uint8_t *const p[4], size_t half) {
     for (int i = 0; i < 4; i++) {
-        uint16_t at[32];
-        for (size_t j = 0; j < 32; j++) at[j] = p[i][2 + 32 * half + j];
-        look_up_4(w, i, iq3_xxs, at);
+        __m512i places = _mm512_cvtepu8_epi16(load_32(p[i] + 2 + 32 * half));
+        put_fours(w, i, rows_of_256(spn_iq3_xxs_grid, places), values_iq3_xxs());
     }
     apply_signs_of_28(w, load_lanes(p, 66 + 16 * half));
 }
 
 INLINE void weights_iq3_s(groups_group *w, const uint8_t *const p[4], size_t half) {
     for (int i = 0; i < 4; i++) {
-        __m512i q = _mm512_cvtepu8_epi16(_mm256_loadu_si256((const void *)(p[i] + 2 + 32 * half)));
+        __m512i places = _mm512_cvtepu8_epi16(load_32(p[i] + 2 + 32 * half));
         __mmask32 high = spn_load_u32(p[i] + 66 + 4 * half);
-        uint16_t at[32];
-        _mm512_storeu_si512(at, _mm512_mask_add_epi16(q, high, q, _mm512_set1_epi16(256)));
-        look_up_4(w, i, iq3_s, at);
+        places = _mm512_mask_add_epi16(places, high, places, _mm512_set1_epi16(256));
+        put_fours(w, i, rows_of_512(spn_iq3_s_grid, places), values_iq3_s());
     }
     apply_signs(w, load_lanes(p, 74 + 16 * half));
 }
@@ -261,8 +308,9 @@ INLINE void weights_iq1_s(groups_group *w, const uint8_t *const p[4], size_t hal
         memcpy(&qh, p[i] + 34 + 8 * half, sizeof(qh));
         __m256i bits = _mm256_and_si256(spread_words(qh, 3), _mm256_set1_epi16(7));
         uint16_t at[16];
-        places_16(at, p[i] + 2 + 16 * half, _mm256_slli_epi16(bits, 8));
-        look_up_8(w, i, iq1, at);
+        _mm256_storeu_si256((void *)at,
+                            places_16(p[i] + 2 + 16 * half, _mm256_slli_epi16(bits, 8)));
+        look_up_iq1(w, i, at);
         __mmask16 minus = _mm256_movepi16_mask(spread_words(qh, 0)); /* a dword of the lane each */
         __m512i delta = _mm512_mask_blend_epi32(minus, _mm512_set1_epi8(1), _mm512_set1_epi8(-1));
         w->a[i] = _mm512_add_epi8(w->a[i], delta);
@@ -276,10 +324,10 @@ INLINE void weights_iq1_m(groups_group *w, const uint8_t *const p[4], size_t hal
         uint64_t qh;
         memcpy(&qh, p[i] + 32 + 8 * half, sizeof(qh));
         __m256i bits = spread_words(qh, 4);
+        __m256i high = _mm256_slli_epi16(_mm256_and_si256(bits, _mm256_set1_epi16(7)), 8);
         uint16_t at[16];
-        places_16(at, p[i] + 16 * half,
-                  _mm256_slli_epi16(_mm256_and_si256(bits, _mm256_set1_epi16(7)), 8));
-        look_up_8(w, i, iq1, at);
+        _mm256_storeu_si256((void *)at, places_16(p[i] + 16 * half, high));
+        look_up_iq1(w, i, at);
         /* Bit 4 c + l is for eight l of block c. */
         uint32_t down = _mm256_test_epi16_mask(bits, _mm256_set1_epi16(8));
         __mmask8 in_a = (__mmask8)_pext_u32(down, 0x3333), in_b = (__mmask8)_pext_u32(down, 0xcccc);
@@ -341,8 +389,7 @@ INLINE void weights_tq2_0(groups_group *w, const uint8_t *const p[4], size_t hal
         weights_##name(w, p, (size_t)half);                                                  \
         w->d = row_scales(spn_load_u16(p[0] + (d_at)), spn_load_u16(p[1] + (d_at)),          \
                           spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), factor); \
-        w->s = chains_first(scales(p[0], half), scales(p[1], half), scales(p[2], half),      \
-                            scales(p[3], half));                                             \
+        w->s = scales(p, (size_t)half);                                                      \
     }
 
 /* Types with a scale for each 16. */
