@@ -14,6 +14,13 @@ INLINE __m512i sums_of_super(const int16_t *sum) {
     return _mm512_broadcast_i32x4(_mm256_cvtepi32_epi16(sums));
 }
 
+/* Block c's number to the first of lane c. */
+INLINE void put_starts(int32_t *extra, __m128i starts) {
+    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0);
+    _mm512_store_si512(
+        extra, _mm512_maskz_permutexvar_epi32(0x1111, lanes, _mm512_castsi128_si512(starts)));
+}
+
 /* Group `at` of all activations. */
 static void arrange_group(groups_act *out, float d[4], const spn_act *act, size_t at,
                           const groups_spec *spec) {
@@ -28,13 +35,17 @@ static void arrange_group(groups_act *out, float d[4], const spn_act *act, size_
         return;
     }
     __m128i sum = _mm_loadu_si128((const void *)(act->sum + 8 * at));
-    __mmask16 which = 0xffff;
-    if (groups_starts(spec)) {
-        sum = _mm_madd_epi16(sum, _mm_set1_epi16((short)-spec->offset));
-        which = 0x1111;
+    const __m128i less = _mm_set1_epi32(-spec->offset);
+    if (spec->has_min) {
+        _mm512_store_si512(out->extra,
+                           _mm512_permutexvar_epi32(lanes, _mm512_castsi128_si512(sum)));
+    } else if (spec->scale == GROUPS_SCALE_16) {
+        __m128i in_a = _mm_srai_epi32(_mm_slli_epi32(sum, 16), 16), in_b = _mm_srai_epi32(sum, 16);
+        put_starts(out->extra, _mm_mullo_epi32(in_a, less));
+        put_starts(out->extra_b, _mm_mullo_epi32(in_b, less));
+    } else {
+        put_starts(out->extra, _mm_mullo_epi32(_mm_madd_epi16(sum, _mm_set1_epi16(1)), less));
     }
-    _mm512_store_si512(out->extra,
-                       _mm512_maskz_permutexvar_epi32(which, lanes, _mm512_castsi128_si512(sum)));
 }
 
 /* `width` tokens a group; those that do not exist stay as they are. */

@@ -6,8 +6,7 @@
  *
  * Rows: S stands as [4 blocks][4 rows], is multiplied with its scales there, and four such (of
  * tokens, or of a super-block's groups) are added up over their blocks together; one vcvtdq2ps,
- * vmulps and vfmadd serve them all. Where scales are for 16, vpmaddubsw and a vpdpwssd that
- * multiplies with the scales take vpdpbusd's place.
+ * vmulps and vfmadd serve them all. Where scales are for 16, there are two such sums.
  * Panels: per group and tile 384 vpdpbusd; a multiplication a block (two where scales are for 16,
  * none where they were multiplied into the weights) for each of 12 registers, 24 float ones a group
  * (48 and 24 vpdpwssd with a minimum). So 0.84 (Q3_K: 0.94, Q4_K: 0.76, Q6_K: 0.76) of the vpdpbusd
@@ -25,23 +24,22 @@ typedef enum groups_scale { GROUPS_SCALE_NONE, GROUPS_SCALE_32, GROUPS_SCALE_16 
 
 /* Four rows' group. */
 typedef struct groups_group {
-    __m512i a[4], b[4];   /* [row]: unsigned weights, in order a and b */
-    __m512 d, n;          /* [4 times the same][row] D and N */
-    __m512i s;            /* SCALE_32: [block][row] */
-    __m512i sa[4], sb[4]; /* SCALE_16: [row] int16 scales of the sub-blocks that a and b hold, eight
-                             times each */
-    __m512i pairs;        /* SCALE_16: [block][row] int16 scales of the block's two sub-blocks */
-    __m512i minima;       /* SCALE_16: [block][row] int16 minima of the block's two sub-blocks;
-                             SCALE_32: of the super-block, from half 0, [row][8 blocks] int16 */
+    __m512i a[4], b[4]; /* [row]: unsigned weights, in order a and b */
+    __m512 d, n;        /* [4 times the same][row] D and N */
+    __m512i s;          /* SCALE_32: [block][row] */
+    __m512i sa, sb;     /* SCALE_16: [block][row] of the sub-blocks that a and b hold */
+    __m512i minima;     /* SCALE_16: [block][row] int16 minima of the block's two sub-blocks;
+                           SCALE_32: of the super-block, from half 0, [row][8 blocks] int16 */
 } groups_group;
 
 /* One token's activations of a group, as the rows' kernels read them. */
 typedef struct groups_act {
     int8_t a[64], b[64]; /* q in the order of groups_group.a and b */
-    int32_t extra[16]; /* [block]: where sums by vpdpbusd have an offset, | -offset * sum | 0 | 0 |
-                          0 |; SCALE_16: the two sub-blocks' sums as int16, four times. SCALE_32
-                          with a minimum, in the first group of a super-block: four times its 8
-                          blocks' sums as int16 */
+    /* Without a minimum [block]: | -offset * sum | 0 | 0 | 0 |, where sums start: of the block, or
+     * of the sub-blocks in a and in b. SCALE_16 with a minimum: the two sub-blocks' sums as int16,
+     * four times. SCALE_32 with a minimum, in the first group of a super-block: four times its 8
+     * blocks' sums as int16. */
+    int32_t extra[16], extra_b[16];
 } groups_act;
 
 typedef struct groups_job {
@@ -63,37 +61,33 @@ typedef struct groups_spec {
     groups_scale scale;
     bool has_min;
     bool fold;        /* SCALE_16: the panel's weights are multiplied with their scales, */
-    int offset;       /* of the unsigned weights; SCALE_16: a power of two */
+    int offset;       /* of the unsigned weights */
     int panel_offset; /* and that of the panel's */
     int odd_shift;    /* odd blocks' weights are this many bits too high */
 } groups_spec;
 
-/* Where sums by vpdpbusd start at an offset. */
-INLINE bool groups_starts(const groups_spec *spec) {
-    return spec->scale != GROUPS_SCALE_16 && !spec->has_min;
+INLINE __m512i start_at(const int32_t *extra, const groups_spec *spec) {
+    return spec->has_min ? _mm512_setzero_si512() : _mm512_load_si512(extra);
 }
 
-/* [block][row] sums of sc q p less the offset, by vpmaddubsw (weights are below 128, so that its
- * two products fit 16 bits) and vpdpwssd. */
+/* [block][row] sums of sc q p less the offset: a lane of a or b is a sub-block. */
 INLINE __m512i groups_sums_16(const groups_group *w, const groups_act *act,
                               const groups_spec *spec) {
-    __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b), s[4];
+    __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b), s[4], t[4];
+    __m512i start_a = start_at(act->extra, spec), start_b = start_at(act->extra_b, spec);
     for (int i = 0; i < 4; i++) {
-        __m512i sa = _mm512_maddubs_epi16(w->a[i], a), sb = _mm512_maddubs_epi16(w->b[i], b);
-        s[i] = _mm512_dpwssd_epi32(_mm512_madd_epi16(sa, w->sa[i]), sb, w->sb[i]);
+        s[i] = _mm512_dpbusd_epi32(start_a, w->a[i], a);
+        t[i] = _mm512_dpbusd_epi32(start_b, w->b[i], b);
     }
-    __m512i sum = sum_lanes(s[0], s[1], s[2], s[3]);
-    if (spec->has_min) return sum;
-    __m512i less = _mm512_madd_epi16(w->pairs, _mm512_load_si512(act->extra));
-    unsigned shift = (unsigned)__builtin_ctz((unsigned)spec->offset);
-    return _mm512_sub_epi32(sum, _mm512_slli_epi32(less, shift));
+    __m512i in_a = _mm512_mullo_epi32(sum_lanes(s[0], s[1], s[2], s[3]), w->sa);
+    return _mm512_add_epi32(in_a, _mm512_mullo_epi32(sum_lanes(t[0], t[1], t[2], t[3]), w->sb));
 }
 
-/* The same by vpdpbusd. */
+/* The same where a scale is for both, or for all. */
 INLINE __m512i groups_sums_32(const groups_group *w, const groups_act *act,
                               const groups_spec *spec) {
     __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b), s[4];
-    __m512i start = groups_starts(spec) ? _mm512_load_si512(act->extra) : _mm512_setzero_si512();
+    __m512i start = start_at(act->extra, spec);
     for (int i = 0; i < 4; i++) {
         s[i] = _mm512_dpbusd_epi32(start, w->a[i], a);
         s[i] = _mm512_dpbusd_epi32(s[i], w->b[i], b);
@@ -257,27 +251,27 @@ INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int
     }
 }
 
-#define EIGHT_TIMES(n) (n), (n), (n), (n), (n), (n), (n), (n)
-/* Words 0 2 4 6 of sixteen, eight times each. */
-static const uint16_t even_words[32] ALIGNED = {EIGHT_TIMES(0), EIGHT_TIMES(2), EIGHT_TIMES(4),
-                                                EIGHT_TIMES(6)};
-
-/* From the four rows' 16 bytes, a row a lane: sa, sb and pairs of half `half`. */
+/* From the four rows' 16 bytes, a row a lane, those of half `half`: sa and sb. */
 INLINE void spread_scales(groups_group *w, __m512i scales, int half) {
-    const __m512i even = _mm512_load_si512(even_words);
-    const __m512i order =
-        _mm512_setr_epi32(0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27);
-    __m512i two[2] = {_mm512_cvtepi8_epi16(_mm512_castsi512_si256(scales)),
-                      _mm512_cvtepi8_epi16(_mm512_extracti64x4_epi64(scales, 1))};
-    for (int i = 0; i < 4; i++) {
-        short first = (short)(16 * (i % 2) + 8 * half);
-        __m512i at = _mm512_add_epi16(even, _mm512_set1_epi16(first));
-        w->sa[i] = _mm512_permutexvar_epi16(at, two[i / 2]);
-        at = _mm512_add_epi16(even, _mm512_set1_epi16((short)(first + 1)));
-        w->sb[i] = _mm512_permutexvar_epi16(at, two[i / 2]);
-    }
-    __m512i at = _mm512_add_epi32(order, _mm512_set1_epi32(4 * half));
-    w->pairs = _mm512_permutex2var_epi32(two[0], at, two[1]);
+    /* Byte 2 * block of each row goes to the highest of a dword, and comes down with its sign. */
+    const __m512i rows =
+        _mm512_setr_epi32(0, 16, 32, 48, 2, 18, 34, 50, 4, 20, 36, 52, 6, 22, 38, 54);
+    const __m512i at = _mm512_slli_epi32(_mm512_add_epi32(rows, _mm512_set1_epi32(8 * half)), 24);
+    const __m512i next = _mm512_add_epi32(at, _mm512_set1_epi32(1 << 24));
+    w->sa = _mm512_maskz_permutexvar_epi8(0x8888888888888888, at, scales);
+    w->sa = _mm512_srai_epi32(w->sa, 24);
+    w->sb = _mm512_maskz_permutexvar_epi8(0x8888888888888888, next, scales);
+    w->sb = _mm512_srai_epi32(w->sb, 24);
+}
+
+/* From the same of minima, which have no sign. */
+INLINE void spread_minima(groups_group *w, __m512i minima, int half) {
+    const __m512i rows =
+        _mm512_setr_epi32(0, 16, 32, 48, 2, 18, 34, 50, 4, 20, 36, 52, 6, 22, 38, 54);
+    const __m512i at = _mm512_add_epi32(rows, _mm512_set1_epi32(8 * half));
+    const __m512i next = _mm512_slli_epi32(_mm512_add_epi32(at, _mm512_set1_epi32(1)), 16);
+    w->minima =
+        _mm512_maskz_permutexvar_epi8(0x5555555555555555, _mm512_or_si512(at, next), minima);
 }
 
 /* ---- panels ---- */
@@ -371,9 +365,8 @@ INLINE void groups_put_scales(const qmat_panel *panel, const groups_group *w, si
     if (g % 2 == 0) _mm_store_ps(panel->d + 16 * g + first, _mm512_castps512_ps128(w->d));
     if (spec->scale == GROUPS_SCALE_32) put_lanes(panel->s + 128 * g + first, 32, w->s);
     if (spec->scale == GROUPS_SCALE_16) {
-        __m512i low = _mm512_srai_epi32(_mm512_slli_epi32(w->pairs, 16), 16);
-        put_lanes(panel->s + 256 * g + first, 64, low);
-        put_lanes(panel->s + 256 * g + 32 + first, 64, _mm512_srai_epi32(w->pairs, 16));
+        put_lanes(panel->s + 256 * g + first, 64, w->sa);
+        put_lanes(panel->s + 256 * g + 32 + first, 64, w->sb);
     }
 }
 

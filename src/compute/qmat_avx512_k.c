@@ -314,8 +314,7 @@ INLINE void load_q2_k(groups_group *w, const uint8_t *const p[4], int half) {
         memcpy(&dd[i], p[i] + 80, 4);
     }
     __m512i both = load_lanes(p, 0);
-    spread_scales(w, _mm512_and_si512(_mm512_srli_epi16(both, 4), low), half);
-    w->minima = w->pairs;
+    spread_minima(w, _mm512_and_si512(_mm512_srli_epi16(both, 4), low), half);
     spread_scales(w, _mm512_and_si512(both, low), half);
     widen_d_pairs(_mm_setr_epi32((int)dd[0], (int)dd[1], (int)dd[2], (int)dd[3]), &w->d, &w->n);
     w->n = negate(w->n);
