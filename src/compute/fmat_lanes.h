@@ -81,7 +81,7 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
         tile->w + (whole > FMAT_FETCH_AHEAD ? whole : FMAT_FETCH_AHEAD) + begin / 16 * step;
     for (size_t i = begin; i < end; i += 16, next += step) {
         hw x[FMAT_TOKENS];
-        if (fetch) spn_fetch(next, step);
+        if (fetch) spn_fetch(next, step, spn_fetches_near());
         SPN_UNROLL(8)
         for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
         SPN_UNROLL(8)

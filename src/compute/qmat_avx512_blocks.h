@@ -99,7 +99,8 @@ INLINE void blocks_store(float *y, __m512 acc, size_t n_rows) {
                  n_rows);
 }
 
-INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int n_tokens) {
+INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int n_tokens,
+                        const bool near) {
     const size_t n_groups = job->n_blocks / 4, group_bytes = 4 * spec.block_bytes;
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
         const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + fetch_ahead(job->row_bytes);
@@ -112,7 +113,7 @@ INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int
             spec.load(&w, p);
             for (int t = 0; t < n_tokens; t++)
                 acc[t] = blocks_step(acc[t], &w, acts + t, spec.has_min, 0xffff);
-            spn_fetch(fetch, 4 * group_bytes);
+            spn_fetch(fetch, 4 * group_bytes, near);
             fetch += 4 * group_bytes;
             for (int i = 0; i < 4; i++) p[i] += group_bytes;
         }
@@ -167,9 +168,13 @@ typedef struct blocks_type {
 void spn_blocks_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
                            const blocks_type *type);
 
-#define BLOCKS_ROWS(name, n, ...)                                             \
-    static void rows##n##_##name(const blocks_job *job) {                     \
-        blocks_rows(job, (blocks_spec){.load = load_##name, __VA_ARGS__}, n); \
+#define BLOCKS_ROWS(name, n, ...)                                    \
+    static void rows##n##_##name(const blocks_job *job) {            \
+        const blocks_spec spec = {.load = load_##name, __VA_ARGS__}; \
+        if (spn_fetches_near())                                      \
+            blocks_rows(job, spec, n, true);                         \
+        else                                                         \
+            blocks_rows(job, spec, n, false);                        \
     }
 /* matmul_<name> from load_<name> and fill_<name>. */
 #define BLOCKS_TYPE(name, bytes, minimum, by, few)                                                 \

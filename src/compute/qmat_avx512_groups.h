@@ -231,7 +231,8 @@ INLINE void groups_step(__m512 *acc, const uint8_t *const p[4], const groups_act
     acc[0] = groups_add(acc[0], &w, s, m, act_d, n_tokens, spec->has_min);
 }
 
-INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int n_tokens) {
+INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int n_tokens,
+                        const bool near) {
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
         const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + fetch_ahead(job->row_bytes);
         spn_rows_from(p, 4, job->w, job->row_bytes, r, job->row_end);
@@ -239,7 +240,7 @@ INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int
         for (size_t b = 0; b < job->n_super; b++) {
             groups_step(acc, p, job->acts + b * 2 * n_tokens, job->d + b * 8 * n_tokens, &spec,
                         n_tokens);
-            spn_fetch(fetch, 4 * spec.bytes);
+            spn_fetch(fetch, 4 * spec.bytes, near);
             fetch += 4 * spec.bytes;
             for (int i = 0; i < 4; i++) p[i] += spec.bytes;
         }
@@ -405,9 +406,13 @@ typedef struct groups_type {
 void spn_groups_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,
                            const groups_type *type);
 
-#define GROUPS_ROWS(name, n, ...)                                             \
-    static void rows##n##_##name(const groups_job *job) {                     \
-        groups_rows(job, (groups_spec){.load = load_##name, __VA_ARGS__}, n); \
+#define GROUPS_ROWS(name, n, ...)                                    \
+    static void rows##n##_##name(const groups_job *job) {            \
+        const groups_spec spec = {.load = load_##name, __VA_ARGS__}; \
+        if (spn_fetches_near())                                      \
+            groups_rows(job, spec, n, true);                         \
+        else                                                         \
+            groups_rows(job, spec, n, false);                        \
     }
 #define GROUPS_MATMUL(name, few, rows4, rows8, ...)                                    \
     GROUPS_ROWS(name, 1, __VA_ARGS__)                                                  \
