@@ -309,11 +309,12 @@ SPN_API spn_status spn_storage_repair(spn_storage *storage, const char *referenc
 typedef enum spn_import_mode {
     SPN_IMPORT_COPY, /* shares blocks with the original where the file system can */
     SPN_IMPORT_LINK, /* a hard link; IO when the store is on another disk */
-    SPN_IMPORT_MOVE,
+    SPN_IMPORT_MOVE, /* linked or copied; the original goes when all is in the store */
 } spn_import_mode;
 
 /* Takes a GGUF file into the store under `name` ("OWNER/REPO/FILE.gguf"; NULL: local/NAME/FILE.gguf
- * after the file). A split model comes with all its files or none. *model (may be NULL) is filled.
+ * after the file). A symbolic link stands for its file; what is moved then is the link. A split
+ * model comes with all its files or none. *model (may be NULL) is filled.
  * Errors: MODEL_NOT_FOUND (no such file, or a part of it missing), FORMAT (it does not begin as a
  * GGUF file), BUSY (the name is taken), DISK_FULL, CANCELLED. */
 SPN_API spn_status spn_storage_import(spn_storage *storage, const char *path, const char *name,

@@ -213,7 +213,7 @@ INLINE void transpose_16x16(__m512i *z) {
 
 /* What the next panel will be unpacked from: asked for block by block while this one is multiplied,
  * or a prompt of a few tokens would wait for memory in every panel. Early, where there are many
- * tiles; with few each block asks for its share. */
+ * tiles; with few each block asks for its share. Into the second cache: the first has the panel. */
 #define FETCH_STEP 384
 typedef struct tile_fetch {
     const uint8_t *at, *end;
@@ -222,7 +222,7 @@ typedef struct tile_fetch {
 
 INLINE void fetch_step(tile_fetch *fetch) {
     if (fetch->at >= fetch->end) return;
-    for (size_t o = 0; o < fetch->step; o += 64) __builtin_prefetch(fetch->at + o, 0, 2);
+    spn_fetch(fetch->at, fetch->step, false);
     fetch->at += fetch->step;
 }
 

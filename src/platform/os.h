@@ -147,7 +147,8 @@ bool spn_path_look(const char *path, spn_path_info *out);
 spn_status spn_dir_list(const char *path, bool (*each)(const char *name, void *user), void *user,
                         spn_error *err);
 bool spn_dir_remove(const char *path); /* only an empty one */
-/* A second name for the same file. Errors: IO (other disk, not supported, no permission). */
+/* A second name for the same file, of a symbolic link for the one it names. Errors: IO (other disk,
+ * not supported, no permission). */
 spn_status spn_path_link(const char *from, const char *to, spn_error *err);
 /* A copy that shares its blocks until one of them is written. Errors: IO where it cannot be. */
 spn_status spn_path_clone(const char *from, const char *to, spn_error *err);

@@ -70,7 +70,8 @@ spn_status spn_dir_list(const char *path, bool (*each)(const char *name, void *u
 bool spn_dir_remove(const char *path) { return rmdir(path) == 0; }
 
 spn_status spn_path_link(const char *from, const char *to, spn_error *err) {
-    return link(from, to) == 0 ? SPN_STATUS_OK : fail_on(err, "hard-link", from);
+    int code = linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
+    return code == 0 ? SPN_STATUS_OK : fail_on(err, "hard-link", from);
 }
 
 spn_status spn_path_clone(const char *from, const char *to, spn_error *err) {

@@ -38,17 +38,16 @@ static spn_status save_map(const char *path, const spn_blocks *blocks, const cha
     return status;
 }
 
-/* Brings `from` to the part's place: linked, or cloned or copied. *moved: it is there no more. */
+/* Brings `from` to the part's place: linked, or cloned or copied. What is to be moved is linked too
+ * where it can be and leaves its place when all is done, so that one who is killed finds it there.
+ */
 static spn_status bring(spn_storage *storage, const char *from, const char *part,
                         spn_import_mode mode, bool may_copy, uint64_t size, spn_meter *meter,
-                        bool *moved, spn_error *err) {
+                        spn_error *err) {
     SPN_TRY(spn_path_remove(part, err));
-    if (mode == SPN_IMPORT_LINK) {
-        spn_status status = spn_path_link(from, part, err);
-        if (status == SPN_STATUS_OK || !may_copy) return status;
-    }
-    *moved = mode == SPN_IMPORT_MOVE && spn_path_rename(from, part, NULL) == SPN_STATUS_OK;
-    if (*moved) return SPN_STATUS_OK;
+    if (mode == SPN_IMPORT_LINK && !may_copy) return spn_path_link(from, part, err);
+    if (mode != SPN_IMPORT_COPY && spn_path_link(from, part, NULL) == SPN_STATUS_OK)
+        return SPN_STATUS_OK;
     SPN_TRY(spn_check_room(storage, size, NULL, err));
     return spn_copy_file(from, part, meter, err);
 }
@@ -59,7 +58,7 @@ static spn_status take_file(spn_storage *storage, const char *from, const char *
                             spn_error *err) {
     char *path = NULL, *part = NULL, *map = NULL, sha256[65] = "";
     spn_blocks blocks = {0};
-    bool moved = false, brought = false;
+    bool brought = false;
     const uint64_t before = meter->now.completed; /* a file that is hashed and copied counts once */
     spn_status status;
     SPN_TRY_GOTO(spn_store_path(storage, name, "", &path, err));
@@ -75,14 +74,13 @@ static spn_status take_file(spn_storage *storage, const char *from, const char *
     SPN_TRY_GOTO(spn_store_make_folders(storage, name, err));
     brought = true;
     meter->now.completed = before;
-    SPN_TRY_GOTO(bring(storage, from, part, mode, may_copy, blocks.size, meter, &moved, err));
+    SPN_TRY_GOTO(bring(storage, from, part, mode, may_copy, blocks.size, meter, err));
     SPN_TRY_GOTO(save_map(map, &blocks, sha256, err));
     SPN_TRY_GOTO(spn_install_file(storage, name, part, m, err));
     meter->now.completed = before + blocks.size;
 done:
-    /* What was moved goes back where it was. A part from before, of a download, is left alone. */
-    if (status != SPN_STATUS_OK && moved) (void)spn_path_rename(part, from, NULL);
-    if (status != SPN_STATUS_OK && brought && !moved) (void)spn_path_remove(part, NULL);
+    /* A part from before, of a download, is left alone. */
+    if (status != SPN_STATUS_OK && brought) (void)spn_path_remove(part, NULL);
     if (status != SPN_STATUS_OK && brought) (void)spn_path_remove(map, NULL);
     spn_blocks_close(&blocks);
     spn_free(path);
@@ -139,15 +137,14 @@ static bool is_same(const char *path, const char *from, spn_meter *meter) {
     return same;
 }
 
-/* Takes a file out again that this call brought in; what was moved goes back. */
-static void take_out(spn_storage *storage, const char *from, const char *name) {
+/* Takes a file out again that this call brought in. */
+static void take_out(spn_storage *storage, const char *name) {
     static const char *const suffixes[] = {SPN_MANIFEST_SUFFIX, SPN_BLOCKS_SUFFIX};
     char *path = NULL, *beside = NULL;
     spn_lock *lock = NULL;
     if (spn_store_path(storage, name, "", &path, NULL) == SPN_STATUS_OK &&
         spn_store_lock(storage, name, false, NULL, &lock, NULL) == SPN_STATUS_OK) {
-        bool out = (spn_path_exists(from) ? spn_path_remove(path, NULL)
-                                          : spn_path_rename(path, from, NULL)) == SPN_STATUS_OK;
+        bool out = spn_path_remove(path, NULL) == SPN_STATUS_OK;
         for (size_t i = 0; out && i < SPN_COUNT(suffixes); i++) {
             if (spn_store_path(storage, name, suffixes[i], &beside, NULL) == SPN_STATUS_OK)
                 (void)spn_path_remove(beside, NULL);
@@ -190,14 +187,22 @@ done:
     return status;
 }
 
+/* Of the file that a symbolic link stands for, too. */
+static uint64_t size_of(const char *path) {
+    char *real = NULL;
+    spn_path_info info = {0};
+    if (spn_path_real(path, &real, NULL) == SPN_STATUS_OK) (void)spn_path_look(real, &info);
+    spn_free(real);
+    return info.n_bytes;
+}
+
 static spn_status check_parts(const char *path, const spn_split *split, uint64_t *total,
                               spn_error *err) {
     for (uint32_t no = 1; no <= split->count; no++) {
         char *from = spn_split_name(path, split, no);
-        spn_path_info info;
         if (from == NULL) return SPN_NO_MEMORY(err, "a path");
         bool there = spn_path_exists(from) && !spn_path_is_dir(from);
-        if (there && spn_path_look(from, &info)) *total += info.n_bytes;
+        if (there) *total += size_of(from);
         spn_status status =
             there ? SPN_STATUS_OK : SPN_FAIL(err, MODEL_NOT_FOUND, "there is no file %s", from);
         spn_free(from);
@@ -240,9 +245,9 @@ static spn_status take_parts(spn_storage *storage, incoming *parts, uint32_t cou
                             meter, err);
     bool whole = status == SPN_STATUS_OK;
     for (uint32_t i = 0; i < count; i++) {
-        if (!whole && parts[i].ours) take_out(storage, parts[i].from, parts[i].name);
+        if (!whole && parts[i].ours) take_out(storage, parts[i].name);
         if (status == SPN_STATUS_OK && mode == SPN_IMPORT_MOVE)
-            status = spn_path_remove(parts[i].from, err); /* gone when renamed */
+            status = spn_path_remove(parts[i].from, err);
     }
     return status;
 }
@@ -256,8 +261,7 @@ static spn_status import_parts(spn_storage *storage, const char *path, const cha
         split = (spn_split){0};
         if (!spn_path_exists(path) || spn_path_is_dir(path))
             return SPN_FAIL(err, MODEL_NOT_FOUND, "there is no file %s", path);
-        spn_path_info info;
-        if (spn_path_look(path, &info)) meter->now.total = info.n_bytes;
+        meter->now.total = size_of(path);
     } else {
         SPN_TRY(check_parts(path, &split, &meter->now.total, err));
     }

@@ -749,6 +749,28 @@ def test_import_of_a_split_model_is_all_or_nothing(hub, store):
     store.run("verify", "local/big-Q8_0/big-Q8_0-00001-of-00003.gguf")
 
 
+def test_a_killed_move_of_a_split_model_goes_on(hub, store):
+    parts = [os.path.join(store.folder, "big-Q8_0-%05d-of-00003.gguf" % no) for no in (1, 2, 3)]
+    for no, part in enumerate(parts):
+        with open(part, "wb") as file:
+            file.write(b"GGUF" + bytes([no]))
+            file.truncate(1_000_000 if no == 2 else 300_000_000)
+    last = store.path("local/big-Q8_0/big-Q8_0-00003-of-00003.gguf")
+    process = store.start("import", parts[0], "--move")
+    while not os.path.exists(last):
+        check(process.poll() is None, "ended before its last file was there")
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    check(not os.path.exists(last.replace("00003-of", "00001-of")), "killed too late")
+    check(all(os.path.exists(part) for part in parts), "a file is neither here nor there")
+    inodes = [os.stat(part).st_ino for part in parts]
+    path = store.run("import", parts[0], "--move")
+    check(not any(os.path.exists(part) for part in parts), "not moved")
+    there = [os.stat(path.replace("00001-of", "%05d-of" % no)).st_ino for no in (1, 2, 3)]
+    check(there == inodes, "copied, not moved")
+
+
 def test_import_and_in_use(hub, store):
     data = blob(24, 700_000)
     source = os.path.join(store.folder, "my-Q8_0.gguf")
@@ -767,6 +789,17 @@ def test_import_and_in_use(hub, store):
     same(source, data)
     same(store.run("import", source, "--name", "a/b/c.gguf"), data)
     store.run("verify", "a/b/c.gguf")
+    # A symbolic link stands for its file: that is linked or copied, and --move takes the link away.
+    for no, how in enumerate(((), ("--link",), ("--move",))):
+        alias = os.path.join(store.folder, "alias.gguf")
+        if not os.path.lexists(alias):
+            os.symlink("my-Q8_0.gguf", alias)
+        path = store.run("import", alias, "--name", "a/b/alias%d.gguf" % no, *how)
+        check(not os.path.islink(path), how)
+        check(not re.search(r"[1-9]\d\d%", store.err.replace("100%", "")), store.err)
+        same(path, data)
+    check(not os.path.lexists(alias), "the link is still there")
+    same(source, data)
     store.run("import", source, "--move", "--name", "a/b/d.gguf")
     check(not os.path.exists(source), "not moved")
     bad = os.path.join(store.folder, "bad.gguf")
@@ -775,7 +808,7 @@ def test_import_and_in_use(hub, store):
     store.run("import", bad, code=1)
     contains(store.err, "does not begin as a GGUF file")
     for name in ("../x.gguf", "/x.gguf", "a/../../x.gguf", "a\\b.gguf", "a/nul.gguf", "a/b\x01.gguf"):
-        store.run("import", path.replace("local/my-Q8_0/my-Q8_0", "a/b/c"), "--name", name, code=2)
+        store.run("import", store.path("a/b/c.gguf"), "--name", name, code=2)
 
 
 def test_other_stores_are_used(hub, store):
