@@ -248,6 +248,7 @@ static spn_status run(spn_backend *backend, const spn_op *ops, size_t n_ops, con
     walk w = {cpu, ops, n_ops, batch, cancel};
     uint32_t n_members = is_small(ops, n_ops, batch) ? 1 : spn_pool_n_threads(cpu->pool);
     spn_pool_run(cpu->pool, walk_pass, &w, n_members < most_tasks ? n_members : most_tasks);
+    cpu->is_fresh = false;
     if (is_cancelled(&w)) return SPN_FAIL(err, CANCELLED, "the evaluation was cancelled");
     return SPN_STATUS_OK;
 }
@@ -303,6 +304,7 @@ static size_t scratch_layout(const cpu_backend *cpu, cpu_scratch *out, uint8_t *
 static void set_need(cpu_backend *cpu, const spn_kernels *kernels, const spn_backend_need *need) {
     cpu->kernels = kernels;
     cpu->need = *need;
+    cpu->is_fresh = true;
     cpu->tile_floats = spn_max_size(need->n_rows_max, CPU_MANY_TOKENS) * CPU_TASK_ROWS;
 }
 

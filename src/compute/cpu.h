@@ -62,6 +62,7 @@ typedef struct cpu_backend {
     cpu_op_state *states; /* [n_states] */
     cpu_lane *lanes;      /* [n_states][n_lanes] */
     size_t n_states;
+    bool is_fresh; /* no pass has run: pages of the weights may not be mapped */
 } cpu_backend;
 
 /* What a task sees. */

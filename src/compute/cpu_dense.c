@@ -185,6 +185,17 @@ static void exact_product(const cpu_job *job, const spn_matrix *w, const uint8_t
     }
 }
 
+/* Asking ahead for what lies in pages that are not mapped yet comes to nothing. So the first pass
+ * reads a byte here and there of the rows that follow, up to as many again: the system then maps
+ * the pages around each. */
+#define MAPPED_AROUND ((size_t)64 * 1024)
+static void map_next(const spn_matrix *w, const uint8_t *rows, size_t r0, size_t r1) {
+    size_t n = spn_min_size(r1 - r0, w->n_rows - r1);
+    const uint8_t *next = rows + (r1 - r0) * w->row_bytes;
+    for (size_t at = 0; at < n * w->row_bytes; at += MAPPED_AROUND)
+        (void)*(const volatile uint8_t *)(next + at);
+}
+
 void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
                      const spn_acts *acts, size_t first, size_t n_tokens, float *y, size_t ldy) {
     spn_act act = acts_for(acts, w->type, first);
@@ -193,6 +204,7 @@ void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t
         exact_product(job, w, rows, r1 - r0, &act, n_tokens, y, ldy);
         return;
     }
+    if (job->cpu->is_fresh) map_next(w, rows, r0, r1);
     spn_matmul_args args = {.w = rows,
                             .row_bytes = w->row_bytes,
                             .k = w->k,
