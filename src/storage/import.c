@@ -80,8 +80,10 @@ static spn_status take_file(spn_storage *storage, const char *from, const char *
     meter->now.completed = before + blocks.size;
 done:
     /* A part from before, of a download, is left alone. */
-    if (status != SPN_STATUS_OK && brought) (void)spn_path_remove(part, NULL);
-    if (status != SPN_STATUS_OK && brought) (void)spn_path_remove(map, NULL);
+    if (status != SPN_STATUS_OK && brought) {
+        (void)spn_path_remove(part, NULL);
+        (void)spn_path_remove(map, NULL);
+    }
     spn_blocks_close(&blocks);
     spn_free(path);
     spn_free(part);
