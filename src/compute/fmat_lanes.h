@@ -75,13 +75,14 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
         SPN_UNROLL(8)
         for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_load(sums + (r * FMAT_TOKENS + t) * 16);
     }
+    const bool near = spn_fetches_near();
     const bool fetch = tokens <= FMAT_FETCH_TOKENS && rows == FMAT_ROWS && begin % 16 == 0;
     const size_t whole = FMAT_ROWS * tile->row_bytes, step = FMAT_ROWS * 16 * element_bytes(type);
     const uint8_t *next =
         tile->w + (whole > FMAT_FETCH_AHEAD ? whole : FMAT_FETCH_AHEAD) + begin / 16 * step;
     for (size_t i = begin; i < end; i += 16, next += step) {
         hw x[FMAT_TOKENS];
-        if (fetch) spn_fetch(next, step, spn_fetches_near());
+        if (fetch) spn_fetch(next, step, near);
         SPN_UNROLL(8)
         for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
         SPN_UNROLL(8)

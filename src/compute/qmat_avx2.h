@@ -286,7 +286,7 @@ INLINE void store_rows(float *y, const __m256 acc[2], size_t n_rows, const qmat_
 
 /* A turn is two pairs of blocks or a super-block. Prefetching is as in qmat_avx512.h. */
 INLINE void rows_kernel(const qmat_rows_job *job, const qmat_spec spec, const int n_tokens) {
-    const bool groups = has_groups(spec.kind);
+    const bool groups = has_groups(spec.kind), near = spn_fetches_near();
     const size_t n_turns = job->n_blocks / (groups ? 8 : 4);
     const size_t turn_bytes = groups ? spec.unit_bytes : 4 * spec.unit_bytes;
     const size_t ahead = 4 * job->row_bytes < FETCH_AHEAD ? FETCH_AHEAD : 4 * job->row_bytes;
@@ -306,7 +306,7 @@ INLINE void rows_kernel(const qmat_rows_job *job, const qmat_spec spec, const in
                 rows_pair(acc, p, 1, pairs + n_tokens, &spec, n_tokens);
                 pairs += 2 * n_tokens;
             }
-            spn_fetch(fetch, 4 * turn_bytes, spn_fetches_near());
+            spn_fetch(fetch, 4 * turn_bytes, near);
             fetch += 4 * turn_bytes;
         }
         if (!groups) rows_rest(acc, p, job->n_blocks % 4, pairs, &spec, n_tokens);

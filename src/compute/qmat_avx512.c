@@ -14,7 +14,16 @@ static void set_length(qmat_panel *panel, size_t n_blocks) {
     panel->n_groups = ceil_div(n_blocks, MAX_CHAINS);
 }
 
-static size_t tile_sums(const panels_plan *plan) {
+/* Lays a panel of n_blocks out at `at`; returns what lies behind it. */
+static uint8_t *place_panel(qmat_panel *panel, const panels_plan *plan, size_t n_blocks,
+                            uint8_t *at) {
+    plan->lay_out(panel, n_blocks, at);
+    set_length(panel, n_blocks);
+    return at + panel_bytes(plan, n_blocks);
+}
+
+/* Floats that a tile's sums take. */
+static size_t n_tile_sums(const panels_plan *plan) {
     return plan->n_chains * TILE_TOKENS * PANEL_ROWS;
 }
 
@@ -86,43 +95,46 @@ typedef struct long_panels {
     int32_t *start;
 } long_panels;
 
-/* Those that begin at row r. */
-static void unpack_long(long_panels *p, const panels_plan *plan, const spn_matmul_args *args,
-                        size_t r, size_t end) {
-    const uint8_t *rows[PANEL_ROWS];
+static long_panels begin_long(const spn_matmul_args *args, const panels_plan *plan) {
+    long_panels p = {.n = panels_at_once(args->k)};
     uint8_t *at = args->scratch;
-    for (p->n = 0; p->n < panels_at_once(args->k) && r < end; p->n++, r += PANEL_ROWS) {
-        qmat_panel *panel = &p->panels[p->n];
-        plan->lay_out(panel, args->k / 32, at);
-        set_length(panel, args->k / 32);
-        at += panel_bytes(plan, args->k / 32);
-        spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
-        plan->unpack(panel, rows, 0);
+    for (size_t i = 0; i < p.n; i++) at = place_panel(&p.panels[i], plan, args->k / 32, at);
+    p.sums = (float *)(void *)at;
+    p.start = (int32_t *)(void *)(p.sums + n_tile_sums(plan));
+    return p;
+}
+
+/* All tokens times the n panels that are unpacked, whose rows begin at r. */
+static void run_long_rows(const long_panels *p, const spn_matmul_args *args,
+                          const panels_plan *plan, size_t n, size_t r, size_t end) {
+    tile_fetch fetch = fetch_next_rows(args, r + n * PANEL_ROWS, n * PANEL_ROWS);
+    for (size_t t = 0, n_tokens; t < args->n_tokens; t += n_tokens) {
+        tile_acts acts;
+        n_tokens = tile_tokens(args->n_tokens - t);
+        assert(n_tokens >= 1 && n_tokens <= TILE_TOKENS);
+        take_tokens(&acts, plan, args, t, n_tokens, p->start);
+        for (size_t i = 0, row = r; i < n; i++, row += PANEL_ROWS) {
+            float *y = args->y + t * args->ldy + row;
+            memset(p->sums, 0, n_tile_sums(plan) * sizeof(float));
+            fetch_output(y, args->ldy, n_tokens);
+            plan->tiles[n_tokens - 1](&p->panels[i], &acts, &fetch, p->sums);
+            store_tile(y, args->ldy, spn_min_size(end - row, PANEL_ROWS), p->sums, n_tokens,
+                       plan->n_chains);
+        }
     }
-    p->sums = (float *)(void *)at;
-    p->start = (int32_t *)(void *)(p->sums + tile_sums(plan));
 }
 
 static void run_long(const spn_matmul_args *args, size_t begin, size_t end,
                      const panels_plan *plan) {
-    long_panels p;
-    for (size_t r = begin; r < end; r += p.n * PANEL_ROWS) {
-        unpack_long(&p, plan, args, r, end);
-        tile_fetch fetch = fetch_next_rows(args, r + p.n * PANEL_ROWS, p.n * PANEL_ROWS);
-        for (size_t t = 0, n; t < args->n_tokens; t += n) {
-            tile_acts acts;
-            n = tile_tokens(args->n_tokens - t);
-            assert(n >= 1 && n <= TILE_TOKENS);
-            take_tokens(&acts, plan, args, t, n, p.start);
-            for (size_t i = 0, row = r; i < p.n; i++, row += PANEL_ROWS) {
-                float *y = args->y + t * args->ldy + row;
-                memset(p.sums, 0, tile_sums(plan) * sizeof(float));
-                fetch_output(y, args->ldy, n);
-                plan->tiles[n - 1](&p.panels[i], &acts, &fetch, p.sums);
-                store_tile(y, args->ldy, spn_min_size(end - row, PANEL_ROWS), p.sums, n,
-                           plan->n_chains);
-            }
+    const long_panels p = begin_long(args, plan);
+    for (size_t r = begin, n; r < end; r += n * PANEL_ROWS) {
+        n = spn_min_size(p.n, ceil_div(end - r, PANEL_ROWS));
+        for (size_t i = 0; i < n; i++) {
+            const uint8_t *rows[PANEL_ROWS];
+            spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r + i * PANEL_ROWS, end);
+            plan->unpack(&p.panels[i], rows, 0);
         }
+        run_long_rows(&p, args, plan, n, r, end);
     }
 }
 
@@ -139,10 +151,8 @@ typedef struct short_panels {
 } short_panels;
 
 static void begin_short(short_panels *p, const spn_matmul_args *args, const panels_plan *plan) {
-    uint8_t *at = args->scratch;
-    plan->lay_out(&p->panel, FEW_BLOCKS, at);
-    p->sums = (float *)(void *)(at + panel_bytes(plan, FEW_BLOCKS));
-    int32_t *start = (int32_t *)(void *)(p->sums + FEW_TILES * tile_sums(plan));
+    p->sums = (float *)(void *)place_panel(&p->panel, plan, FEW_BLOCKS, args->scratch);
+    int32_t *start = (int32_t *)(void *)(p->sums + FEW_TILES * n_tile_sums(plan));
     p->n_tiles = 0;
     for (size_t t = 0, n; t < args->n_tokens; t += n, p->n_tiles++) {
         assert(p->n_tiles < FEW_TILES);
@@ -155,7 +165,7 @@ static void begin_short(short_panels *p, const spn_matmul_args *args, const pane
 static void run_short_rows(short_panels *p, const spn_matmul_args *args, const panels_plan *plan,
                            const uint8_t *const rows[PANEL_ROWS], tile_fetch *fetch) {
     const size_t n_blocks = args->k / 32;
-    memset(p->sums, 0, p->n_tiles * tile_sums(plan) * sizeof(float));
+    memset(p->sums, 0, p->n_tiles * n_tile_sums(plan) * sizeof(float));
     for (size_t b = 0; b < n_blocks; b += FEW_BLOCKS) {
         set_length(&p->panel, spn_min_size(n_blocks - b, FEW_BLOCKS));
         plan->unpack(&p->panel, rows, b);
@@ -165,7 +175,8 @@ static void run_short_rows(short_panels *p, const spn_matmul_args *args, const p
             acts.d += 32 * b / plan->group;
             if (acts.dsum != NULL) acts.dsum += b;
             acts.start += acts.n_start * b / n_blocks;
-            plan->tiles[p->n_tokens[i] - 1](&p->panel, &acts, fetch, p->sums + i * tile_sums(plan));
+            plan->tiles[p->n_tokens[i] - 1](&p->panel, &acts, fetch,
+                                            p->sums + i * n_tile_sums(plan));
         }
     }
 }
@@ -183,7 +194,7 @@ static void run_short(const spn_matmul_args *args, size_t begin, size_t end,
         fetch_output(y, args->ldy, args->n_tokens);
         run_short_rows(&p, args, plan, rows, &fetch);
         for (size_t i = 0; i < p.n_tiles; i++) {
-            const float *sums = p.sums + i * tile_sums(plan);
+            const float *sums = p.sums + i * n_tile_sums(plan);
             store_tile(y, args->ldy, n_rows, sums, p.n_tokens[i], plan->n_chains);
             y += p.n_tokens[i] * args->ldy;
         }
@@ -200,7 +211,7 @@ void spn_panels_run_avx512(const spn_matmul_args *args, size_t begin, size_t end
 
 size_t spn_panels_scratch_avx512(size_t k, const panels_plan *plan) {
     size_t n_blocks = k / 32, starts = sizeof(int32_t) * 2 * (n_blocks + MAX_CHAINS);
-    size_t sums = tile_sums(plan) * sizeof(float);
+    size_t sums = n_tile_sums(plan) * sizeof(float);
     return spn_max_size(PANELS * panel_bytes(plan, n_blocks) + sums + TILE_TOKENS * starts,
                         panel_bytes(plan, FEW_BLOCKS) + FEW_TILES * sums + FEW_TOKENS * starts);
 }

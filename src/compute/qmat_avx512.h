@@ -51,8 +51,8 @@
 #define PANEL_ROWS 32
 #define PANELS 2 /* at most, that a tile's tokens meet one after the other */
 #define PANELS_BYTES ((size_t)384 * 1024) /* of their weights: well below a usual second cache */
-#define FEW_TOKENS 24                     /* up to these, panels are short: */
-#define FEW_BLOCKS 16
+#define FEW_TOKENS 24                     /* up to these, panels are short */
+#define FEW_BLOCKS 16                     /* of 32, in a short panel; a multiple of 8 */
 
 /* ---- loading ---- */
 
@@ -70,21 +70,26 @@ INLINE __m512i value_table(const int8_t *values) {
     return _mm512_broadcast_i32x4(_mm_xor_si128(x, _mm_set1_epi8((char)0x80)));
 }
 
-/* 16 bytes at `at` of each row, a row a lane. */
-INLINE __m512i load_lanes(const uint8_t *const p[4], size_t at) {
-    __m256i low =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)(p[0] + at))),
-                                _mm_loadu_si128((const void *)(p[1] + at)), 1);
-    __m256i high =
-        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const void *)(p[2] + at))),
-                                _mm_loadu_si128((const void *)(p[3] + at)), 1);
+INLINE __m128i load_16(const uint8_t *p) { return _mm_loadu_si128((const void *)p); }
+INLINE __m256i load_32(const uint8_t *p) { return _mm256_loadu_si256((const void *)p); }
+
+INLINE __m512i two_halves(__m256i low, __m256i high) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-/* The 16 bytes at `p` in all lanes. */
-INLINE __m512i load_4_times(const uint8_t *p) {
-    return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)p));
+INLINE __m512i four_lanes(__m128i l0, __m128i l1, __m128i l2, __m128i l3) {
+    return two_halves(_mm256_inserti128_si256(_mm256_castsi128_si256(l0), l1, 1),
+                      _mm256_inserti128_si256(_mm256_castsi128_si256(l2), l3, 1));
 }
+
+/* 16 bytes at `at` of each row, a row a lane. */
+INLINE __m512i load_lanes(const uint8_t *const p[4], size_t at) {
+    return four_lanes(load_16(p[0] + at), load_16(p[1] + at), load_16(p[2] + at),
+                      load_16(p[3] + at));
+}
+
+/* The 16 bytes at `p` in all lanes. */
+INLINE __m512i load_4_times(const uint8_t *p) { return _mm512_broadcast_i32x4(load_16(p)); }
 
 /* ---- rows ---- */
 
@@ -119,11 +124,6 @@ INLINE size_t fetch_ahead(size_t row_bytes) {
 
 #define COLUMN_ROWS 16
 
-INLINE __m512i put_high_half(__m256i low, const uint8_t *high) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_loadu_si256((const void *)high),
-                              1);
-}
-
 /* Within each lane: dword j of x[i] becomes dword i of out[j]. */
 INLINE void transpose_lanes(__m512i out[4], const __m512i x[4]) {
     __m512i low0 = _mm512_unpacklo_epi32(x[0], x[1]), high0 = _mm512_unpackhi_epi32(x[0], x[1]);
@@ -148,9 +148,8 @@ INLINE void load_4_dwords(__m512i out[4], const uint8_t *const rows[COLUMN_ROWS]
 INLINE void load_8_dwords(__m512i out[8], const uint8_t *const rows[COLUMN_ROWS], size_t at) {
     __m512i x[4], y[4], u[4], v[4];
     for (int i = 0; i < 4; i++) {
-        x[i] = put_high_half(_mm256_loadu_si256((const void *)(rows[i] + at)), rows[4 + i] + at);
-        y[i] =
-            put_high_half(_mm256_loadu_si256((const void *)(rows[8 + i] + at)), rows[12 + i] + at);
+        x[i] = two_halves(load_32(rows[i] + at), load_32(rows[4 + i] + at));
+        y[i] = two_halves(load_32(rows[8 + i] + at), load_32(rows[12 + i] + at));
     }
     transpose_lanes(u, x);
     transpose_lanes(v, y);
@@ -188,17 +187,8 @@ INLINE __m512i select_bits(__m512i mask, __m512i x, __m512i y) {
 
 /* 16 registers of 16 dwords: z[i][j] becomes z[j][i]. */
 INLINE void transpose_16x16(__m512i *z) {
-    __m512i t[16], u[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(z[i], z[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(z[i], z[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) { /* u[4 a + j]: in lane l, dword 4 l + j of rows 4 a .. */
-        u[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        u[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        u[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        u[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
+    __m512i u[16]; /* u[4 a + j]: in lane l, dword 4 l + j of rows 4 a .. */
+    for (int a = 0; a < 16; a += 4) transpose_lanes(u + a, z + a);
     for (int j = 0; j < 4; j++) {
         __m512i lo = _mm512_shuffle_i32x4(u[j], u[4 + j], 0x88);       /* lanes 0 2 of rows 0-7 */
         __m512i hi = _mm512_shuffle_i32x4(u[j], u[4 + j], 0xdd);       /* lanes 1 3 */

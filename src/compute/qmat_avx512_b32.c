@@ -132,11 +132,28 @@ INLINE void load_q4_0(blocks_group *w, const uint8_t *const p[4]) {
     w->d = widen_f16(d);
 }
 
-INLINE void fill_q4_0(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+/* | d | qs |, the nibbles standing for themselves or for values of a table. */
+INLINE void fill_nibbles(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at,
+                         const __m512i *table) {
     __m512i qs[4];
     put_f16(to->d, rows, at);
     load_4_dwords(qs, rows, at + 2);
-    put_nibbles(to, qs, NULL, NULL);
+    put_nibbles(to, qs, NULL, table);
+}
+
+/* | d | m | qs |, or with a fifth bit | d | m | qh | qs |. */
+INLINE void fill_with_min(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at,
+                          const bool has_fifth) {
+    __m512i head[4], qs[4];
+    load_4_dwords(head, rows, at);
+    load_4_dwords(qs, rows, at + (has_fifth ? 8 : 4));
+    _mm512_store_ps(to->d, low_f16(head[0]));
+    _mm512_store_ps(to->n, high_f16(head[0]));
+    put_nibbles(to, qs, has_fifth ? &head[1] : NULL, NULL);
+}
+
+INLINE void fill_q4_0(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
+    fill_nibbles(to, rows, at, NULL);
 }
 BLOCKS_TYPE(q4_0, 18, false, 8, 8)
 
@@ -155,12 +172,7 @@ INLINE void load_q4_1(blocks_group *w, const uint8_t *const p[4]) {
 }
 
 INLINE void fill_q4_1(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
-    __m512i head[4], qs[4];
-    load_4_dwords(head, rows, at);
-    load_4_dwords(qs, rows, at + 4);
-    _mm512_store_ps(to->d, low_f16(head[0]));
-    _mm512_store_ps(to->n, high_f16(head[0]));
-    put_nibbles(to, qs, NULL, NULL);
+    fill_with_min(to, rows, at, false);
 }
 BLOCKS_TYPE(q4_1, 20, true, 0, 8)
 
@@ -226,12 +238,7 @@ INLINE void load_q5_1(blocks_group *w, const uint8_t *const p[4]) {
 }
 
 INLINE void fill_q5_1(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
-    __m512i head[4], qs[4];
-    load_4_dwords(head, rows, at);
-    load_4_dwords(qs, rows, at + 8);
-    _mm512_store_ps(to->d, low_f16(head[0]));
-    _mm512_store_ps(to->n, high_f16(head[0]));
-    put_nibbles(to, qs, &head[1], NULL);
+    fill_with_min(to, rows, at, true);
 }
 BLOCKS_TYPE(q5_1, 24, true, 0, 8)
 
@@ -249,11 +256,8 @@ INLINE void load_iq4_nl(blocks_group *w, const uint8_t *const p[4]) {
 }
 
 INLINE void fill_iq4_nl(const blocks_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
-    __m512i qs[4];
-    put_f16(to->d, rows, at);
-    load_4_dwords(qs, rows, at + 2);
     const __m512i table = value_table(spn_iq4_values);
-    put_nibbles(to, qs, NULL, &table);
+    fill_nibbles(to, rows, at, &table);
 }
 BLOCKS_TYPE(iq4_nl, 18, false, 128, 8)
 

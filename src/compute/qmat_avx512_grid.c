@@ -15,8 +15,7 @@
 
 #define THREE_BITS 0x0707070707070707u
 #define FOUR_BITS 0x0f0f0f0f0f0f0f0fu
-/* Makes all numbers of the grids unsigned, and less than 128 as sub-blocks' sums need them. */
-#define OFFSET 64
+#define OFFSET 128 /* makes all numbers of the grids unsigned; that of value_table */
 
 /* ---- the grid of IQ1, as bytes plus OFFSET; filled before the table of kernels is used ---- */
 
@@ -36,16 +35,6 @@ static void fill_grids(void) {
 }
 
 /* ---- look-ups ---- */
-
-INLINE __m512i four_lanes(__m128i l0, __m128i l1, __m128i l2, __m128i l3) {
-    __m256i low = _mm256_inserti128_si256(_mm256_castsi128_si256(l0), l1, 1);
-    __m256i high = _mm256_inserti128_si256(_mm256_castsi128_si256(l2), l3, 1);
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-}
-
-INLINE __m512i two_halves(__m256i low, __m256i high) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-}
 
 /* x, or y where bit `bit` of `at` is set. */
 INLINE __m512i choose(__m512i at, short bit, __m512i x, __m512i y) {
@@ -69,50 +58,46 @@ INLINE __m512i rows_of_1024(const uint16_t *grid, __m512i at) {
     return choose(at, 512, rows_of_512(grid, at), rows_of_512(grid + 512, at));
 }
 
-/* Eight numbers of 2 bits of the word at each place of `words`, as values. */
+static const int8_t iq2_values[16] = {8, 25, 43};
+static const int8_t iq3_xxs_values[16] = {4, 12, 20, 28, 36, 44, 52, 62};
+static const int8_t iq3_s_values[16] = {1, 3, 5, 7, 9, 11, 13, 15};
+
+/* From each qword the 8 bits at each of `from`; what `mask` leaves of them is a place in `values`.
+ */
+INLINE __m512i spread(__m512i words, long long from, char mask, __m512i values) {
+    __m512i bits = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(from), words);
+    return _mm512_shuffle_epi8(values, _mm512_and_si512(bits, _mm512_set1_epi8(mask)));
+}
+
+/* The first halves of four lanes of 16 bytes, as places of eights (words) or pairs of fours
+ * (dwords), which stand in this order for block after block; the second halves are 2 further on. */
+INLINE __m512i first_places(int more) {
+    const __m512i places = _mm512_cvtepu16_epi64(_mm_setr_epi16(0, 1, 4, 5, 8, 9, 12, 13));
+    return _mm512_add_epi64(places, _mm512_set1_epi64(more));
+}
+
+/* Eight numbers of 2 bits from the word at each place; what lies above it is cut off. */
 INLINE __m512i spread_eights(__m512i words, __m512i places, __m512i values) {
-    const __m512i from = _mm512_set1_epi64(0x0e0c0a0806040200);
-    __m512i bits = _mm512_multishift_epi64_epi8(from, _mm512_permutexvar_epi16(places, words));
-    return _mm512_shuffle_epi8(values, _mm512_and_si512(bits, _mm512_set1_epi8(3)));
+    return spread(_mm512_permutexvar_epi16(places, words), 0x0e0c0a0806040200, 3, values);
 }
 
 /* Rows i and i + 1 from the words that stand for their 16 eights each. */
 INLINE void put_eights(groups_group *w, int i, __m512i words, __m512i values) {
-    /* Words 0 1 4 5 8 9 12 13 for a, 2 3 6 7 10 11 14 15 for b; what lies above them is cut off. */
-    const __m512i a = _mm512_cvtepu16_epi64(_mm_setr_epi16(0, 1, 4, 5, 8, 9, 12, 13));
-    const __m512i two = _mm512_set1_epi64(2), row = _mm512_set1_epi64(16);
-    const __m512i b = _mm512_add_epi64(a, two);
-    w->a[i] = spread_eights(words, a, values);
-    w->b[i] = spread_eights(words, b, values);
-    w->a[i + 1] = spread_eights(words, _mm512_add_epi64(a, row), values);
-    w->b[i + 1] = spread_eights(words, _mm512_add_epi64(b, row), values);
+    w->a[i] = spread_eights(words, first_places(0), values);
+    w->b[i] = spread_eights(words, first_places(2), values);
+    w->a[i + 1] = spread_eights(words, first_places(16), values);
+    w->b[i + 1] = spread_eights(words, first_places(18), values);
 }
 
-/* Four numbers of 3 bits of each word of the dwords at `places`, as values. */
+/* Four numbers of 3 bits from each of the two words of the dword at each place. */
 INLINE __m512i spread_fours(__m512i words, __m512i places, __m512i values) {
-    const __m512i from = _mm512_set1_epi64(0x1916131009060300);
-    __m512i bits = _mm512_multishift_epi64_epi8(from, _mm512_permutexvar_epi32(places, words));
-    return _mm512_shuffle_epi8(values, _mm512_and_si512(bits, _mm512_set1_epi8(7)));
+    return spread(_mm512_permutexvar_epi32(places, words), 0x1916131009060300, 7, values);
 }
 
 /* Row i from the words that stand for its 32 fours. */
 INLINE void put_fours(groups_group *w, int i, __m512i words, __m512i values) {
-    const __m512i a = _mm512_cvtepu16_epi64(_mm_setr_epi16(0, 1, 4, 5, 8, 9, 12, 13));
-    w->a[i] = spread_fours(words, a, values);
-    w->b[i] = spread_fours(words, _mm512_add_epi64(a, _mm512_set1_epi64(2)), values);
-}
-
-/* Values plus OFFSET, in each lane. */
-INLINE __m512i values_iq2(void) {
-    return _mm512_set1_epi32((8 + OFFSET) | (25 + OFFSET) << 8 | (43 + OFFSET) << 16);
-}
-INLINE __m512i values_iq3_xxs(void) {
-    const __m128i x = _mm_setr_epi8(4, 12, 20, 28, 36, 44, 52, 62, 0, 0, 0, 0, 0, 0, 0, 0);
-    return _mm512_broadcast_i32x4(_mm_add_epi8(x, _mm_set1_epi8(OFFSET)));
-}
-INLINE __m512i values_iq3_s(void) {
-    const __m128i x = _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 0, 0, 0, 0, 0, 0, 0, 0);
-    return _mm512_broadcast_i32x4(_mm_add_epi8(x, _mm_set1_epi8(OFFSET)));
+    w->a[i] = spread_fours(words, first_places(0), values);
+    w->b[i] = spread_fours(words, first_places(2), values);
 }
 
 /* Row i's weights from the places of its 16 eights in the grid of IQ1. */
@@ -125,10 +110,6 @@ INLINE void look_up_iq1(groups_group *w, int i, const uint16_t at[16]) {
     w->b[i] = four_lanes(two_of_iq1(at + 2), two_of_iq1(at + 6), two_of_iq1(at + 10),
                          two_of_iq1(at + 14));
 }
-
-INLINE __m256i load_32(const uint8_t *p) { return _mm256_loadu_si256((const void *)p); }
-
-INLINE __m128i load_16(const uint8_t *p) { return _mm_loadu_si128((const void *)p); }
 
 /* 16 places: the bytes at `p`, and high bits that are in place already. */
 INLINE __m256i places_16(const uint8_t *p, __m256i high) {
@@ -254,7 +235,7 @@ INLINE void weights_iq2_xxs(groups_group *w, const uint8_t *const p[4], size_t h
     for (int i = 0; i < 4; i += 2) {
         __m512i raw = two_halves(load_32(p[i] + at), load_32(p[i + 1] + at));
         raw = _mm512_maskz_permutexvar_epi8(0x5555555555555555, places, raw);
-        put_eights(w, i, rows_of_256(spn_iq2_xxs_grid, raw), values_iq2());
+        put_eights(w, i, rows_of_256(spn_iq2_xxs_grid, raw), value_table(iq2_values));
     }
     apply_signs_of_28(w, signs_iq2_xxs(p, half));
 }
@@ -265,7 +246,7 @@ INLINE void weights_iq2_xs(groups_group *w, const uint8_t *const p[4], size_t ha
         size_t at = 2 + 32 * half;
         __m512i q = two_halves(load_32(p[i] + at), load_32(p[i + 1] + at));
         __m512i places = _mm512_and_si512(q, _mm512_set1_epi16(511));
-        put_eights(w, i, rows_of_512(spn_iq2_xs_grid, places), values_iq2());
+        put_eights(w, i, rows_of_512(spn_iq2_xs_grid, places), value_table(iq2_values));
         signs[i / 2] = _mm512_cvtepi16_epi8(_mm512_srli_epi16(q, 9));
     }
     apply_signs_of_7(w, two_halves(signs[0], signs[1]));
@@ -280,14 +261,14 @@ INLINE void weights_iq2_s(groups_group *w, const uint8_t *const p[4], size_t hal
     }
     for (int i = 0; i < 4; i += 2)
         put_eights(w, i, rows_of_1024(spn_iq2_s_grid, two_halves(places[i], places[i + 1])),
-                   values_iq2());
+                   value_table(iq2_values));
     apply_signs(w, load_lanes(p, 34 + 16 * half));
 }
 
 INLINE void weights_iq3_xxs(groups_group *w, const uint8_t *const p[4], size_t half) {
     for (int i = 0; i < 4; i++) {
         __m512i places = _mm512_cvtepu8_epi16(load_32(p[i] + 2 + 32 * half));
-        put_fours(w, i, rows_of_256(spn_iq3_xxs_grid, places), values_iq3_xxs());
+        put_fours(w, i, rows_of_256(spn_iq3_xxs_grid, places), value_table(iq3_xxs_values));
     }
     apply_signs_of_28(w, load_lanes(p, 66 + 16 * half));
 }
@@ -297,7 +278,7 @@ INLINE void weights_iq3_s(groups_group *w, const uint8_t *const p[4], size_t hal
         __m512i places = _mm512_cvtepu8_epi16(load_32(p[i] + 2 + 32 * half));
         __mmask32 high = spn_load_u32(p[i] + 66 + 4 * half);
         places = _mm512_mask_add_epi16(places, high, places, _mm512_set1_epi16(256));
-        put_fours(w, i, rows_of_512(spn_iq3_s_grid, places), values_iq3_s());
+        put_fours(w, i, rows_of_512(spn_iq3_s_grid, places), value_table(iq3_s_values));
     }
     apply_signs(w, load_lanes(p, 74 + 16 * half));
 }
@@ -345,15 +326,14 @@ static const uint8_t tq1_0_power[8][2] = {{1, 1},   {3, 3}, {9, 9},  {27, 27},
 /* 0, 1, 2 as they are stored; the offset is 1. */
 INLINE __m256i block_tq1_0(const uint8_t *row, size_t b) {
     assert(b < 8);
-    __m128i lo = _mm_loadu_si128((const void *)(row + tq1_0_at[b][0]));
-    __m128i hi = b < 7 ? _mm_loadu_si128((const void *)(row + tq1_0_at[b][1]))
-                       : _mm_set1_epi32((int)spn_load_u32(row + 48));
+    __m128i lo = load_16(row + tq1_0_at[b][0]);
+    __m128i hi =
+        b < 7 ? load_16(row + tq1_0_at[b][1]) : _mm_set1_epi32((int)spn_load_u32(row + 48));
     __m512i x = _mm512_cvtepu8_epi16(_mm256_set_m128i(hi, lo));
     /* The last block's second half has powers 1, 3, 9, 27 in turn, four bytes each. */
     const __m256i last = _mm256_setr_epi16(1, 1, 1, 1, 3, 3, 3, 3, 9, 9, 9, 9, 27, 27, 27, 27);
     __m256i second = b < 7 ? _mm256_set1_epi16(tq1_0_power[b][1]) : last;
-    __m512i power =
-        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi16(tq1_0_power[b][0])), second, 1);
+    __m512i power = two_halves(_mm256_set1_epi16(tq1_0_power[b][0]), second);
     x = _mm512_and_si512(_mm512_mullo_epi16(x, power), _mm512_set1_epi16(255));
     x = _mm512_srli_epi16(_mm512_mullo_epi16(x, _mm512_set1_epi16(3)), 8);
     return _mm512_cvtepi16_epi8(x);
@@ -364,8 +344,7 @@ INLINE void weights_tq1_0(groups_group *w, const uint8_t *const p[4], size_t hal
     for (int i = 0; i < 4; i++) {
         __m256i x[4];
         for (size_t b = 0; b < 4; b++) x[b] = block_tq1_0(p[i], 4 * half + b);
-        __m512i low = _mm512_inserti64x4(_mm512_castsi256_si512(x[0]), x[1], 1);
-        __m512i high = _mm512_inserti64x4(_mm512_castsi256_si512(x[2]), x[3], 1);
+        __m512i low = two_halves(x[0], x[1]), high = two_halves(x[2], x[3]);
         w->a[i] = _mm512_shuffle_i64x2(low, high, 0x88);
         w->b[i] = _mm512_shuffle_i64x2(low, high, 0xdd);
     }
@@ -412,11 +391,9 @@ INLINE void weights_tq2_0(groups_group *w, const uint8_t *const p[4], size_t hal
                           spn_load_u16(p[2] + (d_at)), spn_load_u16(p[3] + (d_at)), 1.0f); \
     }
 
-#define SPEC(len, size, by) \
-    .bytes = (size), .scale = GROUPS_SCALE_##len, .offset = (by), .panel_offset = (by)
-#define TYPE(name, len, size, by)                   \
-    GROUPS_UNPACK_LOADED(name, SPEC(len, size, by)) \
-    GROUPS_TYPE_8(name, SPEC(len, size, by))
+#define TYPE(name, len, size, by)                                                          \
+    GROUPS_LOADED_TYPE(name, .bytes = (size), .scale = GROUPS_SCALE_##len, .offset = (by), \
+                       .panel_offset = (by))
 
 LOAD_32(iq2_xxs, 0, scales_iq2_xxs, 0.125f)
 LOAD_32(iq3_xxs, 0, scales_iq3_xxs, 0.25f)

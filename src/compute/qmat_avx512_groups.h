@@ -252,27 +252,31 @@ INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int
     }
 }
 
-/* From the four rows' 16 bytes, a row a lane, those of half `half`: sa and sb. */
-INLINE void spread_scales(groups_group *w, __m512i scales, int half) {
-    /* Byte 2 * block of each row goes to the highest of a dword, and comes down with its sign. */
+/* Of four rows' 16 bytes, a row a lane: where byte `at` and each second one after it stand, as
+ * [block][row]. */
+INLINE __m512i places_of_blocks(int at) {
     const __m512i rows =
         _mm512_setr_epi32(0, 16, 32, 48, 2, 18, 34, 50, 4, 20, 36, 52, 6, 22, 38, 54);
-    const __m512i at = _mm512_slli_epi32(_mm512_add_epi32(rows, _mm512_set1_epi32(8 * half)), 24);
-    const __m512i next = _mm512_add_epi32(at, _mm512_set1_epi32(1 << 24));
-    w->sa = _mm512_maskz_permutexvar_epi8(0x8888888888888888, at, scales);
-    w->sa = _mm512_srai_epi32(w->sa, 24);
-    w->sb = _mm512_maskz_permutexvar_epi8(0x8888888888888888, next, scales);
-    w->sb = _mm512_srai_epi32(w->sb, 24);
+    return _mm512_add_epi32(rows, _mm512_set1_epi32(at));
 }
 
-/* From the same of minima, which have no sign. */
+/* Those bytes with their signs: they go to the highest of a dword and come down again. */
+INLINE __m512i spread_signed(__m512i bytes, int at) {
+    __m512i places = _mm512_slli_epi32(places_of_blocks(at), 24);
+    return _mm512_srai_epi32(_mm512_maskz_permutexvar_epi8(0x8888888888888888, places, bytes), 24);
+}
+
+/* The scales of half `half`: sa and sb. */
+INLINE void spread_scales(groups_group *w, __m512i scales, int half) {
+    w->sa = spread_signed(scales, 8 * half);
+    w->sb = spread_signed(scales, 8 * half + 1);
+}
+
+/* The same of minima, which have no sign, in pairs. */
 INLINE void spread_minima(groups_group *w, __m512i minima, int half) {
-    const __m512i rows =
-        _mm512_setr_epi32(0, 16, 32, 48, 2, 18, 34, 50, 4, 20, 36, 52, 6, 22, 38, 54);
-    const __m512i at = _mm512_add_epi32(rows, _mm512_set1_epi32(8 * half));
-    const __m512i next = _mm512_slli_epi32(_mm512_add_epi32(at, _mm512_set1_epi32(1)), 16);
-    w->minima =
-        _mm512_maskz_permutexvar_epi8(0x5555555555555555, _mm512_or_si512(at, next), minima);
+    __m512i places = _mm512_or_si512(places_of_blocks(8 * half),
+                                     _mm512_slli_epi32(places_of_blocks(8 * half + 1), 16));
+    w->minima = _mm512_maskz_permutexvar_epi8(0x5555555555555555, places, minima);
 }
 
 /* ---- panels ---- */
@@ -307,7 +311,7 @@ INLINE void put_minima(const groups_place *to, size_t at, __m512i pair) {
     _mm512_store_si512(to->minima + PANEL_ROWS * at, pair);
 }
 
-/* Byte i of dwords, and bytes i and i + 1 as int16. */
+/* Byte i of dwords, without a sign and with one, and bytes 2 i and 2 i + 1 as int16. */
 INLINE __m512i byte_of(__m512i x, size_t i) {
     return _mm512_and_si512(_mm512_srli_epi32(x, 8 * (unsigned)i), _mm512_set1_epi32(255));
 }
@@ -315,23 +319,21 @@ INLINE __m512i signed_byte_of(__m512i x, size_t i) {
     return _mm512_srai_epi32(_mm512_slli_epi32(x, 24 - 8 * (unsigned)i), 24);
 }
 INLINE __m512i byte_pair_of(__m512i x, size_t i) {
-    const __m128i first = _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1);
-    const __m128i add = _mm_setr_epi8(1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0);
-    const __m128i second = _mm_add_epi8(first, _mm_add_epi8(add, add));
-    return _mm512_shuffle_epi8(x, _mm512_broadcast_i32x4(i == 0 ? first : second));
+    const __m128i pair = _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1);
+    return _mm512_shuffle_epi8(_mm512_srli_epi32(x, 16 * (unsigned)i),
+                               _mm512_broadcast_i32x4(pair));
 }
 
 INLINE void groups_unpack(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
-                          size_t from, groups_fill_fn fill, const size_t super_bytes,
-                          const groups_scale scale) {
-    const size_t n_sub = scale == GROUPS_SCALE_16 ? 16 : 8;
+                          size_t from, groups_fill_fn fill, const groups_spec spec) {
+    const size_t n_sub = spec.scale == GROUPS_SCALE_16 ? 16 : 8;
     for (size_t u = 0; u < panel->n_blocks / 8; u++)
         for (size_t first = 0; first < PANEL_ROWS; first += COLUMN_ROWS) {
             const groups_place to = {
                 panel->q + 8192 * u + 4 * first, panel->d + PANEL_ROWS * u + first,
                 panel->n + PANEL_ROWS * u + first, panel->s + n_sub * PANEL_ROWS * u + first,
                 panel->minima + n_sub / 2 * PANEL_ROWS * u + first};
-            fill(&to, rows + first, (from / 8 + u) * super_bytes);
+            fill(&to, rows + first, (from / 8 + u) * spec.bytes);
         }
 }
 
@@ -424,28 +426,28 @@ void spn_groups_run_avx512(const spn_matmul_args *args, size_t begin, size_t end
                                          unpack_##name};                               \
         spn_groups_run_avx512(args, begin, end, &type);                                \
     }
-/* matmul_<name> from load_<name>, unpack_<name> and the rest of its groups_spec. Rows take up to 2,
- * 4 or 8 tokens. */
-#define GROUPS_TYPE_2(name, ...) GROUPS_MATMUL(name, 2, NULL, NULL, __VA_ARGS__)
-#define GROUPS_TYPE_4(name, ...)      \
-    GROUPS_ROWS(name, 4, __VA_ARGS__) \
-    GROUPS_MATMUL(name, 4, rows4_##name, NULL, __VA_ARGS__)
-#define GROUPS_TYPE_8(name, ...)      \
-    GROUPS_ROWS(name, 4, __VA_ARGS__) \
-    GROUPS_ROWS(name, 8, __VA_ARGS__) \
-    GROUPS_MATMUL(name, 8, rows4_##name, rows8_##name, __VA_ARGS__)
-
-/* unpack_<name> from fill_<name>. */
-#define GROUPS_UNPACK(name, super_bytes, scale)                                               \
+#define GROUPS_UNPACK(name, ...)                                                              \
     static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS], \
                               size_t from) {                                                  \
-        groups_unpack(panel, rows, from, fill_##name, super_bytes, GROUPS_SCALE_##scale);     \
+        groups_unpack(panel, rows, from, fill_##name, (groups_spec){__VA_ARGS__});            \
     }
-/* unpack_<name> from load_<name> and the rest of its groups_spec. */
-#define GROUPS_UNPACK_LOADED(name, ...)                                                           \
+/* matmul_<name> from load_<name>, fill_<name> and the rest of its groups_spec. Rows take up to 2 or
+ * 4 tokens. */
+#define GROUPS_TYPE_2(name, ...)     \
+    GROUPS_UNPACK(name, __VA_ARGS__) \
+    GROUPS_MATMUL(name, 2, NULL, NULL, __VA_ARGS__)
+#define GROUPS_TYPE_4(name, ...)      \
+    GROUPS_UNPACK(name, __VA_ARGS__)  \
+    GROUPS_ROWS(name, 4, __VA_ARGS__) \
+    GROUPS_MATMUL(name, 4, rows4_##name, NULL, __VA_ARGS__)
+/* The same without fill_<name>: panels come from load_<name> too. Rows take up to 8 tokens. */
+#define GROUPS_LOADED_TYPE(name, ...)                                                             \
     static void unpack_##name(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],     \
                               size_t from) {                                                      \
         groups_unpack_loaded(panel, rows, from, (groups_spec){.load = load_##name, __VA_ARGS__}); \
-    }
+    }                                                                                             \
+    GROUPS_ROWS(name, 4, __VA_ARGS__)                                                             \
+    GROUPS_ROWS(name, 8, __VA_ARGS__)                                                             \
+    GROUPS_MATMUL(name, 8, rows4_##name, rows8_##name, __VA_ARGS__)
 
 #endif

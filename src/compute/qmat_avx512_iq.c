@@ -56,7 +56,6 @@ INLINE void fill_iq4_xs(const groups_place *to, const uint8_t *const rows[COLUMN
         }
     }
 }
-GROUPS_UNPACK(iq4_xs, 136, 32)
 GROUPS_TYPE_4(iq4_xs, .bytes = 136, .scale = GROUPS_SCALE_32, .offset = 128, .panel_offset = 128)
 
 void spn_qmat_init_avx512_iq(spn_kernels *table) { table->matmul[SPN_TYPE_IQ4_XS] = matmul_iq4_xs; }

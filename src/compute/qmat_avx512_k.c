@@ -113,7 +113,6 @@ INLINE void fill_q4_k(const groups_place *to, const uint8_t *const rows[COLUMN_R
         }
     }
 }
-GROUPS_UNPACK(q4_k, 144, 32)
 GROUPS_TYPE_4(q4_k, .bytes = 144, .scale = GROUPS_SCALE_32, .has_min = true, .odd_shift = 4)
 
 /* ---- Q5_K: Q4_K and bit b of 32 bytes that all blocks share ---- */
@@ -155,7 +154,6 @@ INLINE void fill_q5_k(const groups_place *to, const uint8_t *const rows[COLUMN_R
         }
     }
 }
-GROUPS_UNPACK(q5_k, 176, 32)
 GROUPS_TYPE_4(q5_k, .bytes = 176, .scale = GROUPS_SCALE_32, .has_min = true)
 
 /* ---- Q6_K ---- */
@@ -208,7 +206,6 @@ INLINE void fill_q6_k(const groups_place *to, const uint8_t *const rows[COLUMN_R
         }
     }
 }
-GROUPS_UNPACK(q6_k, 210, 16)
 GROUPS_TYPE_4(q6_k, .bytes = 210, .scale = GROUPS_SCALE_16, .offset = 32, .panel_offset = 32)
 
 /* ---- scales that panels' weights are multiplied with ---- */
@@ -297,7 +294,6 @@ INLINE void fill_q3_k(const groups_place *to, const uint8_t *const rows[COLUMN_R
         }
     }
 }
-GROUPS_UNPACK(q3_k, 110, 16)
 GROUPS_TYPE_2(q3_k, .bytes = 110, .scale = GROUPS_SCALE_16, .fold = true, .offset = 4,
               .panel_offset = 127)
 
@@ -346,7 +342,6 @@ INLINE void fill_q2_k(const groups_place *to, const uint8_t *const rows[COLUMN_R
         }
     }
 }
-GROUPS_UNPACK(q2_k, 84, 16)
 GROUPS_TYPE_2(q2_k, .bytes = 84, .scale = GROUPS_SCALE_16, .has_min = true, .fold = true)
 
 void spn_qmat_init_avx512_k(spn_kernels *table) {
