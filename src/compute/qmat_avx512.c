@@ -31,8 +31,8 @@ static tile_fetch fetch_next_rows(const spn_matmul_args *args, size_t r, size_t 
     const uint8_t *next = args->w + r * args->row_bytes;
     size_t n = n_rows * args->row_bytes;
     size_t n_tiles = ceil_div(n_rows, PANEL_ROWS) * ceil_div(args->n_tokens, TILE_TOKENS);
-    size_t n_steps = spn_max_size(args->k / 32 * n_tiles, 1);
-    return (tile_fetch){next, next + n, spn_max_size(FETCH_STEP, n / n_steps + 64)};
+    size_t n_steps = spn_max_size(args->k / 16 * n_tiles, 1);
+    return (tile_fetch){next, next + n, ceil_div(n, 64 * n_steps) * 64, spn_fetches_near()};
 }
 
 /* The n tokens from t on. Fills `start`; returns where its next part begins. */

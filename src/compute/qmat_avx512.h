@@ -23,11 +23,13 @@
  * block: 16 registers of weights, 48 broadcasts, 2-4 of scales, of which a core has one (Zen 5) or
  * two (Zen 4) a vpdpbusd. A panel of k = 4096 (128 KiB) stays in the second-level cache, and so
  * does a tile's part of the activations, which come from the third level. Measured beside vpdpbusd
- * on Zen 5: a float or integer multiplication costs as much as one; a shuffle across lanes or a
- * broadcast of 16 bytes from memory half of one; conversions, additions, shuffles within lanes and
- * broadcasts of 4 or 8 bytes from memory nothing. Zen 4, whose registers of 512 bits take two
- * cycles everywhere, is alike, but conversions and additions cost a third of one where they are
- * many.
+ * on Zen 5: a float or integer multiplication, a rotation or vpmultishiftqb costs as much as one; a
+ * store of 64 bytes two; a byte or cross-lane shuffle or an insertion from memory a quarter;
+ * conversions, additions, shifts, logic, unpacks, loads and broadcasts of 4 or 8 bytes nothing.
+ * Unpacking itself waits for the two loads or one store a cycle, of which loads across a line take
+ * two: nibbles of two blocks stay together in a panel where they can (Q4_K). Zen 4, whose registers
+ * of 512 bits take two cycles everywhere, is alike, but conversions and additions cost a third of
+ * one where they are many.
  *
  * vpdpbusd multiplies unsigned by signed: weights are made unsigned by an offset, and the sum is
  * right because it starts at -offset * (sum of the block's activations).
@@ -201,18 +203,21 @@ INLINE void transpose_16x16(__m512i *z) {
     }
 }
 
-/* What the next panel will be unpacked from: asked for block by block while this one is multiplied,
- * or a prompt of a few tokens would wait for memory in every panel. Early, where there are many
- * tiles; with few each block asks for its share. Into the second cache: the first has the panel. */
-#define FETCH_STEP 384
+/* What the next panel will be unpacked from: asked for while this one is multiplied, or a prompt of
+ * a few tokens would wait for memory in every panel. A little at every fourth step: a burst would
+ * fill the queue in which other loads stand too. */
 typedef struct tile_fetch {
     const uint8_t *at, *end;
-    size_t step;
+    size_t step; /* bytes, of whole lines */
+    bool near;
 } tile_fetch;
 
 INLINE void fetch_step(tile_fetch *fetch) {
     if (fetch->at >= fetch->end) return;
-    spn_fetch(fetch->at, fetch->step, false);
+    if (fetch->near)
+        spn_fetch(fetch->at, fetch->step, true);
+    else
+        spn_fetch(fetch->at, fetch->step, false);
     fetch->at += fetch->step;
 }
 
@@ -262,18 +267,39 @@ size_t spn_panels_scratch_avx512(size_t k, const panels_plan *plan);
 
 #define AT(token, stride) ((size_t)(token) * (stride))
 
-/* Adds four steps' products, or eight with `n_steps` 8, to s[token][half]. */
-INLINE void tile_steps(__m512i (*s)[2], const uint8_t *w, const int8_t *q, size_t k, const int n,
+/* How a panel has weights: a byte each, or nibbles, of which a block has the low or the high ones.
+ */
+typedef enum panel_weights { PANEL_BYTES, PANEL_LOW, PANEL_HIGH } panel_weights;
+
+INLINE __m512i weights_of(__m512i x, const panel_weights which) {
+    if (which == PANEL_HIGH) x = _mm512_srli_epi16(x, 4);
+    return which == PANEL_BYTES ? x : _mm512_and_si512(x, _mm512_set1_epi8(15));
+}
+
+/* Adds the products of a step with n tokens, k apart, to s[token][half]. */
+INLINE void tile_step(__m512i (*s)[2], const __m512i w[2], const panel_weights which,
+                      const int8_t *q, size_t k, const int n) {
+    const __m512i w0 = weights_of(w[0], which), w1 = weights_of(w[1], which);
+#pragma GCC unroll 6
+    for (int t = 0; t < n; t++) {
+        int32_t four;
+        memcpy(&four, q + AT(t, k), 4);
+        __m512i x = _mm512_set1_epi32(four);
+        s[t][0] = _mm512_dpbusd_epi32(s[t][0], w0, x);
+        s[t][1] = _mm512_dpbusd_epi32(s[t][1], w1, x);
+    }
+}
+
+/* The same of so many steps. */
+INLINE void tile_steps(__m512i (*s)[2], const uint8_t *w, const panel_weights which,
+                       const tile_acts *acts, size_t at, tile_fetch *fetch, const int n,
                        const int n_steps) {
+#pragma GCC unroll 8
     for (int j = 0; j < n_steps; j++) {
-        __m512i w0 = _mm512_load_si512(w + 128 * j), w1 = _mm512_load_si512(w + 128 * j + 64);
-        for (int t = 0; t < n; t++) {
-            int32_t four;
-            memcpy(&four, q + AT(t, k) + 4 * j, 4);
-            __m512i x = _mm512_set1_epi32(four);
-            s[t][0] = _mm512_dpbusd_epi32(s[t][0], w0, x);
-            s[t][1] = _mm512_dpbusd_epi32(s[t][1], w1, x);
-        }
+        const __m512i both[2] = {_mm512_load_si512(w + 128 * j),
+                                 _mm512_load_si512(w + 128 * j + 64)};
+        if (j % 4 == 0) fetch_step(fetch);
+        tile_step(s, both, which, acts->q + at + 4 * j, acts->k, n);
     }
 }
 

@@ -74,11 +74,10 @@ INLINE void tile_chain(float *sums, const qmat_panel *panel, const tile_acts *ac
     size_t slot = chain * panel->n_groups;
     for (size_t b = chain; b < panel->n_blocks; b += MAX_CHAINS, slot++) {
         __m512i s[TILE_TOKENS][2];
-        fetch_step(fetch);
         for (int t = 0; t < n; t++)
             s[t][0] = s[t][1] = has_min ? _mm512_setzero_si512()
                                         : _mm512_set1_epi32(acts->start[AT(t, acts->n_start) + b]);
-        tile_steps(s, panel->q + 1024 * slot, acts->q + 32 * b, acts->k, n, 8);
+        tile_steps(s, panel->q + 1024 * slot, PANEL_BYTES, acts, 32 * b, fetch, n, 8);
         const float *d = panel->d + 32 * slot, *m = panel->n + 32 * slot;
         for (int t = 0; t < n; t++) {
             __m512 act_d = _mm512_set1_ps(acts->d[AT(t, acts->n_d) + b]);

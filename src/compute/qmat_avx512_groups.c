@@ -88,34 +88,71 @@ INLINE void tile_start(__m512i (*s)[2], const tile_acts *acts, size_t at, const 
                                     : _mm512_set1_epi32(acts->start[AT(t, acts->n_start) + at]);
 }
 
-/* s += the sums of sub-block `at`, 32 or 16 elements long, times their scales. */
-INLINE void tile_scaled(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts, size_t at,
-                        const int n, const groups_scale scale, const bool has_min) {
-    const size_t len = scale == GROUPS_SCALE_32 ? 32 : 16;
-    __m512i part[TILE_TOKENS][2];
-    tile_start(part, acts, at, n, has_min);
-    tile_steps(part, panel->q + 32 * len * at, acts->q + len * at, acts->k, n, (int)len / 4);
+/* s += the sums of sub-block `at` times their scales. */
+INLINE void tile_scale(__m512i (*s)[2], __m512i (*part)[2], const qmat_panel *panel, size_t at,
+                       const int n) {
     for (int h = 0; h < 2; h++) {
         __m512i by = _mm512_load_si512(panel->s + 32 * at + 16 * h);
+#pragma GCC unroll 6
         for (int t = 0; t < n; t++)
             s[t][h] = _mm512_add_epi32(s[t][h], _mm512_mullo_epi32(part[t][h], by));
     }
 }
 
+/* The same from the panel; it is 32 or 16 elements long. */
+INLINE void tile_scaled(__m512i (*s)[2], const qmat_panel *panel, const uint8_t *w,
+                        const panel_weights which, const tile_acts *acts, tile_fetch *fetch,
+                        size_t at, const int n, const size_t len, const bool has_min) {
+    __m512i part[TILE_TOKENS][2];
+    tile_start(part, acts, at, n, has_min);
+    tile_steps(part, w, which, acts, len * at, fetch, n, (int)len / 4);
+    tile_scale(s, part, panel, at, n);
+}
+
+/* The same of blocks b and b + 1 in nibbles. Up to four tokens leave registers for both at once: 16
+ * sums are then under way where 8 just cover the four cycles of a vpdpbusd, and nibbles are loaded
+ * once. */
+INLINE void tile_pair(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts,
+                      tile_fetch *fetch, size_t b, const int n, const bool has_min) {
+    const uint8_t *w = panel->q + 512 * b;
+    if (n > 4) {
+        tile_scaled(s, panel, w, PANEL_LOW, acts, fetch, b, n, 32, has_min);
+        tile_scaled(s, panel, w, PANEL_HIGH, acts, fetch, b + 1, n, 32, has_min);
+        return;
+    }
+    __m512i low[TILE_TOKENS][2], high[TILE_TOKENS][2];
+    tile_start(low, acts, b, n, has_min);
+    tile_start(high, acts, b + 1, n, has_min);
+#pragma GCC unroll 8
+    for (int j = 0; j < 8; j++) {
+        const __m512i both[2] = {_mm512_load_si512(w + 128 * j),
+                                 _mm512_load_si512(w + 128 * j + 64)};
+        const int8_t *q = acts->q + 32 * b + 4 * j;
+        if (j % 2 == 0) fetch_step(fetch);
+        tile_step(low, both, PANEL_LOW, q, acts->k, n);
+        tile_step(high, both, PANEL_HIGH, q + 32, acts->k, n);
+    }
+    tile_scale(s, low, panel, b, n);
+    tile_scale(s, high, panel, b + 1, n);
+}
+
 /* S of group g. */
 INLINE void tile_sums(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts,
                       tile_fetch *fetch, size_t g, const int n, const groups_scale scale,
-                      const bool has_min) {
+                      const bool has_min, const bool nibbles) {
     tile_start(s, acts, g, n, has_min || scale != GROUPS_SCALE_NONE);
-    for (size_t b = 4 * g; b < 4 * g + 4; b++) {
-        fetch_step(fetch);
-        if (scale == GROUPS_SCALE_NONE) {
-            tile_steps(s, panel->q + 1024 * b, acts->q + 32 * b, acts->k, n, 8);
+    for (size_t b = 4 * g; b < 4 * g + 4; b += nibbles ? 2 : 1) {
+        const uint8_t *w = panel->q + 1024 * b;
+        if (nibbles) {
+            tile_pair(s, panel, acts, fetch, b, n, has_min);
+        } else if (scale == GROUPS_SCALE_NONE) {
+            tile_steps(s, w, PANEL_BYTES, acts, 32 * b, fetch, n, 8);
         } else if (scale == GROUPS_SCALE_32) {
-            tile_scaled(s, panel, acts, b, n, scale, has_min);
+            tile_scaled(s, panel, w, PANEL_BYTES, acts, fetch, b, n, 32, has_min);
         } else {
-            tile_scaled(s, panel, acts, 2 * b, n, scale, has_min);
-            tile_scaled(s, panel, acts, 2 * b + 1, n, scale, has_min);
+            for (size_t i = 0; i < 2; i++)
+                tile_scaled(s, panel, w + 512 * i, PANEL_BYTES, acts, fetch, 2 * b + i, n, 16,
+                            has_min);
         }
     }
 }
@@ -157,39 +194,40 @@ INLINE void tile_add_minima(__m512 (*acc)[2], const qmat_panel *panel, const til
 
 /* The sums of a group take 24 registers, so those of the tile are met once a group. */
 INLINE void tile(const qmat_panel *panel, const tile_acts *acts, tile_fetch *fetch, float *sums,
-                 const int n, const groups_scale scale, const size_t n_pairs) {
+                 const int n, const groups_scale scale, const size_t n_pairs, const bool nibbles) {
     const bool has_min = n_pairs > 0;
     __m512 acc[TILE_TOKENS][2];
     load_sums(acc, sums, n);
     for (size_t g = 0; g < panel->n_groups; g++) {
         __m512i s[TILE_TOKENS][2];
-        tile_sums(s, panel, acts, fetch, g, n, scale, has_min);
+        tile_sums(s, panel, acts, fetch, g, n, scale, has_min, nibbles);
         tile_add_sums(acc, s, panel, acts, g, n);
         if (has_min) tile_add_minima(acc, panel, acts, g, n, n_pairs);
     }
     store_sums(sums, acc, n);
 }
 
-#define TILE(name, n, scale, n_pairs)                                             \
+#define TILE(name, n, scale, n_pairs, nibbles)                                    \
     static void tile_##name##_##n(const qmat_panel *panel, const tile_acts *acts, \
                                   tile_fetch *fetch, float *sums) {               \
-        tile(panel, acts, fetch, sums, n, scale, n_pairs);                        \
+        tile(panel, acts, fetch, sums, n, scale, n_pairs, nibbles);               \
     }
-#define TILES(name, scale, n_pairs)                                                     \
-    TILE(name, 1, scale, n_pairs)                                                       \
-    TILE(name, 2, scale, n_pairs)                                                       \
-    TILE(name, 3, scale, n_pairs)                                                       \
-    TILE(name, 4, scale, n_pairs)                                                       \
-    TILE(name, 5, scale, n_pairs)                                                       \
-    TILE(name, 6, scale, n_pairs)                                                       \
+#define TILES(name, scale, n_pairs, nibbles)                                            \
+    TILE(name, 1, scale, n_pairs, nibbles)                                              \
+    TILE(name, 2, scale, n_pairs, nibbles)                                              \
+    TILE(name, 3, scale, n_pairs, nibbles)                                              \
+    TILE(name, 4, scale, n_pairs, nibbles)                                              \
+    TILE(name, 5, scale, n_pairs, nibbles)                                              \
+    TILE(name, 6, scale, n_pairs, nibbles)                                              \
     static const tile_fn tiles_##name[TILE_TOKENS] = {tile_##name##_1, tile_##name##_2, \
                                                       tile_##name##_3, tile_##name##_4, \
                                                       tile_##name##_5, tile_##name##_6};
-TILES(none, GROUPS_SCALE_NONE, 0)
-TILES(32, GROUPS_SCALE_32, 0)
-TILES(16, GROUPS_SCALE_16, 0)
-TILES(none_min, GROUPS_SCALE_NONE, 4)
-TILES(32_min, GROUPS_SCALE_32, 2)
+TILES(none, GROUPS_SCALE_NONE, 0, false)
+TILES(32, GROUPS_SCALE_32, 0, false)
+TILES(16, GROUPS_SCALE_16, 0, false)
+TILES(none_min, GROUPS_SCALE_NONE, 4, false)
+TILES(32_min, GROUPS_SCALE_32, 2, false)
+TILES(nibbles_min, GROUPS_SCALE_32, 2, true)
 
 /* ---- panels ---- */
 
@@ -228,6 +266,7 @@ static size_t fill_start(int32_t *start, const int16_t *sum, size_t n_blocks, co
 }
 
 static const tile_fn *tiles_of(const groups_spec *spec) {
+    if (spec->nibbles) return tiles_nibbles_min;
     if (spec->scale == GROUPS_SCALE_32) return spec->has_min ? tiles_32_min : tiles_32;
     if (spec->scale == GROUPS_SCALE_16 && !spec->fold) return tiles_16;
     return spec->has_min ? tiles_none_min : tiles_none;

@@ -60,6 +60,7 @@ typedef struct groups_spec {
     unsigned bytes; /* of a super-block */
     groups_scale scale;
     bool has_min;
+    bool nibbles;     /* SCALE_32: the panel has pairs of blocks as nibbles */
     bool fold;        /* SCALE_16: the panel's weights are multiplied with their scales, */
     int offset;       /* of the unsigned weights */
     int panel_offset; /* and that of the panel's */
@@ -281,7 +282,8 @@ INLINE void spread_minima(groups_group *w, __m512i minima, int half) {
 
 /* ---- panels ---- */
 
-/* A panel: q [block][8 steps][32 rows][4 elements]; d and n [super-block][32 rows]; s: SCALE_32:
+/* A panel: q [block][8 steps][32 rows][4 elements] or, with nibbles, the same of a pair of blocks,
+ * the first one's being the low ones; d and n [super-block][32 rows]; s: SCALE_32:
  * [block][32 rows], SCALE_16: [block][2][32 rows]; minima, pairs of int16: SCALE_32: of blocks 0
  * and 1, 2 and 3 of a group, [group][2][32 rows], SCALE_16: of sub-blocks, [block][32 rows]. */
 
@@ -296,7 +298,7 @@ typedef struct groups_place {
 typedef void (*groups_fill_fn)(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS],
                                size_t at);
 
-/* Four elements of each row, the step'th of the block. */
+/* Four elements of each row, or pairs of nibbles, the step'th of the block or pair. */
 INLINE void put_step(const groups_place *to, size_t block, size_t step, __m512i q) {
     _mm512_store_si512(to->q + 1024 * block + 128 * step, q);
 }
@@ -327,10 +329,11 @@ INLINE __m512i byte_pair_of(__m512i x, size_t i) {
 INLINE void groups_unpack(const qmat_panel *panel, const uint8_t *const rows[PANEL_ROWS],
                           size_t from, groups_fill_fn fill, const groups_spec spec) {
     const size_t n_sub = spec.scale == GROUPS_SCALE_16 ? 16 : 8;
+    const size_t q_bytes = PANEL_ROWS * SPN_QUANT_K / (spec.nibbles ? 2 : 1);
     for (size_t u = 0; u < panel->n_blocks / 8; u++)
         for (size_t first = 0; first < PANEL_ROWS; first += COLUMN_ROWS) {
             const groups_place to = {
-                panel->q + 8192 * u + 4 * first, panel->d + PANEL_ROWS * u + first,
+                panel->q + q_bytes * u + 4 * first, panel->d + PANEL_ROWS * u + first,
                 panel->n + PANEL_ROWS * u + first, panel->s + n_sub * PANEL_ROWS * u + first,
                 panel->minima + n_sub / 2 * PANEL_ROWS * u + first};
             fill(&to, rows + first, (from / 8 + u) * spec.bytes);

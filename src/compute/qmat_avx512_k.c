@@ -33,6 +33,12 @@ INLINE __m512i lane_counts(int l0, int l1, int l2, int l3) {
     return _mm512_setr_epi64(a, a, b, b, c, c, d, d);
 }
 
+/* Bytes' bits moved up by n, or down by -n; what crosses into other bytes is masked out later.
+ * Shifts find a free port beside products, rotations take that of one. n must be a constant. */
+INLINE __m512i move_bits(__m512i x, int n) {
+    return n >= 0 ? _mm512_slli_epi16(x, (unsigned)n) : _mm512_srli_epi16(x, (unsigned)-n);
+}
+
 /* ---- Q4_K, Q5_K: scales ---- */
 
 /* Per row's lane: | sc 0-3 | m 0-3 | sc 4-7 | m 4-7 | from | d dmin | scales 12 |. */
@@ -102,18 +108,15 @@ INLINE void load_q4_k(groups_group *w, const uint8_t *const p[4], int half) {
 }
 
 INLINE void fill_q4_k(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
-    const __m512i low = _mm512_set1_epi8(15);
     fill_k4_scales(to, rows, at);
     for (size_t i = 0; i < 4; i++) {
         __m512i qs[8];
         load_8_dwords(qs, rows, at + 16 + 32 * i);
-        for (size_t j = 0; j < 8; j++) {
-            put_step(to, 2 * i, j, _mm512_and_si512(qs[j], low));
-            put_step(to, 2 * i + 1, j, _mm512_and_si512(_mm512_srli_epi16(qs[j], 4), low));
-        }
+        for (size_t j = 0; j < 8; j++) put_step(to, i, j, qs[j]);
     }
 }
-GROUPS_TYPE_4(q4_k, .bytes = 144, .scale = GROUPS_SCALE_32, .has_min = true, .odd_shift = 4)
+GROUPS_TYPE_2(q4_k, .bytes = 144, .scale = GROUPS_SCALE_32, .has_min = true, .odd_shift = 4,
+              .nibbles = true)
 
 /* ---- Q5_K: Q4_K and bit b of 32 bytes that all blocks share ---- */
 
@@ -177,32 +180,33 @@ INLINE void load_q6_k(groups_group *w, const uint8_t *const p[4], int half) {
     w->d = load_d(p, 208);
 }
 
-/* 64 elements from the nibbles of 32 bytes: of block `block` and of the second one after it. Their
- * high bits are at bit 2 * (block % 4) of qh. */
-INLINE void put_q6_k(const groups_place *to, size_t block, const __m512i qs[8],
+/* 64 elements from the nibbles of 32 bytes: of block `i` of the group and of the second one after
+ * it. Their high bits are at bit 2 i of qh. */
+INLINE void put_q6_k(const groups_place *to, size_t group, size_t i, const __m512i qs[8],
                      const __m512i qh[8]) {
     const __m512i low = _mm512_set1_epi8(15), six = _mm512_set1_epi8(63);
-    const __m512i turn = _mm512_set1_epi32(4 - 2 * (int)(block % 4));
+    const int up = 4 - 2 * (int)i;
     for (size_t j = 0; j < 8; j++) {
-        __m512i high = _mm512_rolv_epi32(qh[j], turn), next = _mm512_ror_epi32(high, 4);
+        __m512i high = move_bits(qh[j], up), next = move_bits(qh[j], up - 4);
         __m512i upper = _mm512_srli_epi16(qs[j], 4);
-        put_step(to, block, j, _mm512_and_si512(select_bits(low, qs[j], high), six));
-        put_step(to, block + 2, j, _mm512_and_si512(select_bits(low, upper, next), six));
+        put_step(to, 4 * group + i, j, _mm512_and_si512(select_bits(low, qs[j], high), six));
+        put_step(to, 4 * group + i + 2, j, _mm512_and_si512(select_bits(low, upper, next), six));
     }
 }
 
 INLINE void fill_q6_k(const groups_place *to, const uint8_t *const rows[COLUMN_ROWS], size_t at) {
-    __m512i scales[4], end[4];
-    load_4_dwords(scales, rows, at + 192);
-    for (size_t i = 0; i < 16; i++) put_scale(to, i, signed_byte_of(scales[i / 4], i % 4));
-    load_4_dwords(end, rows, at + 194);
-    _mm512_store_ps(to->d, high_f16(end[3]));
+    __m512i end[8]; /* | .. 14 | scales 16 | d | */
+    load_8_dwords(end, rows, at + 178);
+    for (size_t i = 0; i < 16; i++)
+        put_scale(to, i, signed_byte_of(end[(14 + i) / 4], (14 + i) % 4));
+    _mm512_store_ps(to->d, high_f16(end[7]));
     for (size_t half = 0; half < 2; half++) {
         __m512i qs[8], qh[8];
         load_8_dwords(qh, rows, at + 128 + 32 * half);
+#pragma GCC unroll 2
         for (size_t i = 0; i < 2; i++) {
             load_8_dwords(qs, rows, at + 64 * half + 32 * i);
-            put_q6_k(to, 4 * half + i, qs, qh);
+            put_q6_k(to, half, i, qs, qh);
         }
     }
 }
@@ -279,13 +283,14 @@ INLINE void fill_q3_k(const groups_place *to, const uint8_t *const rows[COLUMN_R
         sc[i] = _mm512_sub_epi8(select_bits(_mm512_set1_epi8(15), low, high), _mm512_set1_epi8(32));
     }
     load_8_dwords(hmask, rows, at);
+#pragma GCC unroll 2
     for (size_t half = 0; half < 2; half++) {
         __m512i qs[8];
         load_8_dwords(qs, rows, at + 32 + 32 * half);
+#pragma GCC unroll 4
         for (size_t c = 0; c < 4; c++) {
-            const __m512i turn = _mm512_set1_epi32(2 - 4 * (int)half - (int)c); /* to bit 2 */
             for (size_t j = 0; j < 8; j++) {
-                __m512i high = _mm512_rolv_epi32(hmask[j], turn);
+                __m512i high = move_bits(hmask[j], 2 - 4 * (int)half - (int)c);
                 __m512i q = select_bits(two, _mm512_srli_epi32(qs[j], 2 * (unsigned)c), high);
                 size_t sub = 8 * half + 2 * c + j / 4;
                 put_step(to, 4 * half + c, j,
