@@ -8,14 +8,17 @@
  * whose register holds only some of the 16 lanes walks k once for each share of the lanes (they
  * never meet before the fold), in chunks that the first cache keeps for the next share.
  *
- * Few tokens (one tile of them or two): weights are converted as they are loaded, four rows side by
- * side, and every byte of them is read from memory once: 16 fma for 4 x 64 bytes of F32 is far
- * above memory's speed, so the bound is memory. A second group of tokens finds the rows in cache.
- * Many tokens: F16 and BF16 rows are converted once into a panel in the scratch, small enough for
- * the second cache. A group of tokens walks k in chunks that the first cache keeps (1024 elements
- * of six tokens: 24 KiB) while all of the panel's rows pass by; the sums, another 12 KiB, wait in
- * the scratch. So a step takes its 4 weights from the second cache and its activations from the
- * first: 256 bytes for 24 fma. With a whole k for each tile both came from the second, 640 bytes,
+ * Few tokens: weights are read where they are, four rows side by side, and every byte of them comes
+ * from memory once: 16 fma for 4 x 64 bytes of F32 is far above memory's speed, so the bound is
+ * memory. A second group of tokens finds the rows in cache.
+ * Many tokens: rows are copied once into a panel in the scratch, small enough for the second cache:
+ * four side by side, 16 elements of each, so that a tile reads one stream and rows whose length is
+ * a power of two do not meet in the same sets of the caches (0.9 of the speed). They stay as they
+ * are: two bytes are read for an element of F16 or BF16, and converting it for six tokens costs
+ * less than reading four. A group of tokens walks k in chunks that the first cache keeps (1024
+ * elements of six tokens: 24 KiB) while all of the panel's rows pass by; the sums, another 24 KiB,
+ * wait in the scratch. So a step takes its 4 weights from the second cache and its activations from
+ * the first: 128 or 256 bytes for 24 fma. With a whole k for each tile both came from the second,
  * and that was the bound: 0.6 of the multipliers.
  */
 #include "compute/kernels.h"
@@ -25,26 +28,40 @@
 #define LANES_NAME(name) LANES_NAME1(name, LANES_LEVEL)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* Bytes of a panel: half of a usual second cache. */
-#define FMAT_PANEL_BYTES ((size_t)512 * 1024)
-
 /* With up to so many tokens the weights' memory is the bound: what lies so many bytes further on is
  * asked for (spn_fetch). */
 #define FMAT_FETCH_TOKENS 4
 #define FMAT_FETCH_AHEAD ((size_t)8192)
 
+/* Up to so many tokens, times the bytes of an element, copying rows costs more than it gains:
+ * measured. */
+#define FMAT_FEW 192
+
 /* Elements of k that a group's tiles take one after the other. A level with shares of the lanes
  * loads less a fma and gained nothing from that; there it is what a tile's shares take in turn. */
 #define FMAT_CHUNK ((size_t)(HW_LANES == 16 ? 1024 : 512))
 #define FMAT_TOGETHER (HW_LANES == 16)
-/* Rows of a panel, at most: what the scratch holds. */
-#define FMAT_PANEL_ROWS 32
+/* Rows of a panel, at most: what a task has. The more, the less often activations come from the
+ * third cache. */
+#define FMAT_PANEL_ROWS 64
 /* A row's sums: 16 lanes a token. */
 #define FMAT_ROW_SUMS (FMAT_TOKENS * 16)
+static_assert(FMAT_PANEL_ROWS * FMAT_ROW_SUMS * sizeof(float) <= SPN_FMAT_SUMS_BYTES, "sums");
+
+/* Rows of weights: as they are in the file, or in a panel. */
+typedef struct fmat_rows {
+    const uint8_t *w;
+    size_t row_bytes;  /* from a row to the next one of four */
+    size_t tile_bytes; /* from four rows to the next four */
+    size_t step_bytes; /* from 16 elements to the next 16 */
+} fmat_rows;
+
+static ALWAYS_INLINE const uint8_t *row_at(const fmat_rows *rows, size_t r) {
+    return rows->w + r / FMAT_ROWS * rows->tile_bytes + r % FMAT_ROWS * rows->row_bytes;
+}
 
 typedef struct fmat_tile {
-    const uint8_t *w; /* first row */
-    size_t row_bytes;
+    fmat_rows rows;
     const float *x; /* first token */
     size_t ldx, k;
     float *y;
@@ -53,16 +70,16 @@ typedef struct fmat_tile {
 
 static ALWAYS_INLINE size_t element_bytes(spn_type type) { return type == SPN_TYPE_F32 ? 4 : 2; }
 
-static ALWAYS_INLINE hw weight_hw(spn_type type, const uint8_t *w, size_t i) {
-    if (type == SPN_TYPE_F16) return hw_load_f16(w + 2 * i);
-    if (type == SPN_TYPE_BF16) return hw_load_bf16(w + 2 * i);
-    return hw_load((const float *)(const void *)(w + 4 * i));
+static ALWAYS_INLINE hw weight_hw(spn_type type, const uint8_t *w) {
+    if (type == SPN_TYPE_F16) return hw_load_f16(w);
+    if (type == SPN_TYPE_BF16) return hw_load_bf16(w);
+    return hw_load((const float *)(const void *)w);
 }
 
-static ALWAYS_INLINE v16 weight_n(spn_type type, const uint8_t *w, size_t i, size_t n) {
-    if (type == SPN_TYPE_F16) return v_load_f16_n(w + 2 * i, n);
-    if (type == SPN_TYPE_BF16) return v_load_bf16_n(w + 2 * i, n);
-    return v_load_n((const float *)(const void *)(w + 4 * i), n);
+static ALWAYS_INLINE v16 weight_n(spn_type type, const uint8_t *w, size_t n) {
+    if (type == SPN_TYPE_F16) return v_load_f16_n(w, n);
+    if (type == SPN_TYPE_BF16) return v_load_bf16_n(w, n);
+    return v_load_n((const float *)(const void *)w, n);
 }
 
 /* One share of the lanes from `begin` to `end` of k, whole steps: added to sums[r][t][16]. `type`,
@@ -77,17 +94,19 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
     }
     const bool near = spn_fetches_near();
     const bool fetch = tokens <= FMAT_FETCH_TOKENS && rows == FMAT_ROWS && begin % 16 == 0;
-    const size_t whole = FMAT_ROWS * tile->row_bytes, step = FMAT_ROWS * 16 * element_bytes(type);
+    const size_t whole = tile->rows.tile_bytes, step = FMAT_ROWS * 16 * element_bytes(type);
     const uint8_t *next =
-        tile->w + (whole > FMAT_FETCH_AHEAD ? whole : FMAT_FETCH_AHEAD) + begin / 16 * step;
-    for (size_t i = begin; i < end; i += 16, next += step) {
+        tile->rows.w + (whole > FMAT_FETCH_AHEAD ? whole : FMAT_FETCH_AHEAD) + begin / 16 * step;
+    const uint8_t *at =
+        tile->rows.w + begin / 16 * tile->rows.step_bytes + begin % 16 * element_bytes(type);
+    for (size_t i = begin; i < end; i += 16, next += step, at += tile->rows.step_bytes) {
         hw x[FMAT_TOKENS];
         if (fetch) spn_fetch(next, step, near);
         SPN_UNROLL(8)
         for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
         SPN_UNROLL(8)
         for (size_t r = 0; r < rows; r++) {
-            hw w = weight_hw(type, tile->w + r * tile->row_bytes, i);
+            hw w = weight_hw(type, at + r * tile->rows.row_bytes);
             SPN_UNROLL(8)
             for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_fma(w, x[t], sum[r][t]);
         }
@@ -168,11 +187,11 @@ static void finish_rows(spn_type type, const fmat_tile *tile, size_t n_rows, siz
                         const float *sums) {
     size_t tail = tile->k % 16, whole = tile->k - tail;
     for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *w = tile->w + r * tile->row_bytes;
+        const uint8_t *w = row_at(&tile->rows, r) + whole / 16 * tile->rows.step_bytes;
         for (size_t t = 0; t < tokens; t++) {
             v16 sum = v_load(sums + r * FMAT_ROW_SUMS + t * 16);
             if (tail)
-                sum = v_fma_n(weight_n(type, w, whole, tail),
+                sum = v_fma_n(weight_n(type, w, tail),
                               v_load_n(tile->x + t * tile->ldx + whole, tail), sum, tail);
             tile->y[t * tile->ldy + r] = v_fold(sum);
         }
@@ -190,7 +209,7 @@ static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, 
         fmat_tile tile = *group;
         for (size_t r = 0, n; r < n_rows; r += n) {
             n = n_rows - r < FMAT_ROWS ? 1 : FMAT_ROWS;
-            tile.w = group->w + r * group->row_bytes;
+            tile.rows.w = row_at(&group->rows, r);
             tile_any(type, &tile, n > 1, tokens, begin, end, sums + r * FMAT_ROW_SUMS);
         }
     }
@@ -199,46 +218,59 @@ static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, 
 
 /* All tokens against a panel's rows, a group of tokens at a time; where k is one chunk, a tile at a
  * time, whose sums stay near. */
-static void panel_product(spn_type type, const spn_matmul_args *args, const uint8_t *w,
-                          size_t row_bytes, size_t row, size_t n_rows) {
-    float *sums = (float *)args->scratch + FMAT_PANEL_ROWS * args->k;
+static void panel_product(spn_type type, const spn_matmul_args *args, const fmat_rows *rows,
+                          size_t row, size_t n_rows, float *sums) {
     const bool together = FMAT_TOGETHER && args->k > FMAT_CHUNK;
     for (size_t t = 0; t < args->n_tokens; t += FMAT_TOKENS) {
         size_t left = args->n_tokens - t;
-        fmat_tile group = {NULL, row_bytes, args->act.x + t * args->act.ldx, args->act.ldx, args->k,
-                           NULL, args->ldy};
+        fmat_tile group = {*rows,    args->act.x + t * args->act.ldx, args->act.ldx, args->k, NULL,
+                           args->ldy};
         for (size_t r = 0, n; r < n_rows; r += n) {
             n = together || n_rows - r < FMAT_ROWS ? n_rows - r : FMAT_ROWS;
-            group.w = w + r * row_bytes;
+            group.rows.w = row_at(rows, r);
             group.y = args->y + t * args->ldy + row + r;
             group_product(type, &group, n, left < FMAT_TOKENS ? left : FMAT_TOKENS, sums);
         }
     }
 }
 
-static void convert_row(spn_type type, float *y, const uint8_t *w, size_t k) {
-    size_t i = 0;
-    for (; i + 16 <= k; i += 16)
-        v_store(y + i, type == SPN_TYPE_F16 ? v_load_f16(w + 2 * i) : v_load_bf16(w + 2 * i));
-    if (i < k) v_store_n(y + i, weight_n(type, w, i, k - i), k - i);
+static size_t padded(size_t k) { return (k + 15) / 16 * 16; }
+
+/* A row of k elements to its place in a panel. */
+static void put_row(uint8_t *to, const uint8_t *w, size_t k, size_t bytes) {
+    for (size_t i = 0; i < k; i += 16, to += FMAT_ROWS * 16 * bytes, w += 16 * bytes)
+        memcpy(to, w, (k - i < 16 ? k - i : 16) * bytes);
+}
+
+static fmat_rows fill_panel(uint8_t *to, const spn_matmul_args *args, size_t row, size_t n_rows,
+                            size_t bytes) {
+    const fmat_rows rows = {to, 16 * bytes, FMAT_ROWS * padded(args->k) * bytes,
+                            FMAT_ROWS * 16 * bytes};
+    for (size_t r = 0; r < n_rows; r++)
+        put_row(to + (row_at(&rows, r) - rows.w), args->w + (row + r) * args->row_bytes, args->k,
+                bytes);
+    return rows;
+}
+
+/* Rows that are multiplied together: whole tiles, unless there are fewer. */
+static size_t rows_at_once(const spn_matmul_args *args, bool few, size_t bytes) {
+    const size_t fit = SPN_FMAT_PANEL_BYTES / (padded(args->k) * bytes + 1);
+    if (few || fit < FMAT_ROWS) return FMAT_ROWS;
+    return spn_min_size(fit / FMAT_ROWS * FMAT_ROWS, FMAT_PANEL_ROWS);
 }
 
 static void matmul(spn_type type, const spn_matmul_args *args, size_t begin, size_t end) {
-    bool few = args->n_tokens <= 2 * FMAT_TOKENS;
-    bool convert = !few && type != SPN_TYPE_F32;
-    size_t n = few ? FMAT_ROWS : FMAT_PANEL_BYTES / (4 * args->k + 1) / FMAT_ROWS * FMAT_ROWS;
-    if (n > FMAT_PANEL_ROWS) n = FMAT_PANEL_ROWS;
-    if (n < FMAT_ROWS) n = FMAT_ROWS;
+    const size_t bytes = element_bytes(type);
+    const bool few = args->n_tokens * bytes <= FMAT_FEW;
+    const size_t n = rows_at_once(args, few, bytes);
+    float *sums = args->scratch;
+    uint8_t *panel = (uint8_t *)args->scratch + SPN_FMAT_SUMS_BYTES;
     for (size_t row = begin; row < end; row += n) {
-        size_t n_rows = end - row < n ? end - row : n;
-        const uint8_t *w = args->w + row * args->row_bytes;
-        float *panel = args->scratch;
-        for (size_t r = 0; convert && r < n_rows; r++)
-            convert_row(type, panel + r * args->k, w + r * args->row_bytes, args->k);
-        if (convert)
-            panel_product(SPN_TYPE_F32, args, args->scratch, 4 * args->k, row, n_rows);
-        else
-            panel_product(type, args, w, args->row_bytes, row, n_rows);
+        size_t n_rows = spn_min_size(end - row, n);
+        fmat_rows rows = {args->w + row * args->row_bytes, args->row_bytes,
+                          FMAT_ROWS * args->row_bytes, 16 * bytes};
+        if (!few) rows = fill_panel(panel, args, row, n_rows, bytes);
+        panel_product(type, args, &rows, row, n_rows, sums);
     }
 }
 

@@ -76,9 +76,11 @@ static bool level_is_built(spn_cpu_level level) {
     return false;
 }
 
-/* A panel of 32 rows of f32, which the kernels for many tokens fill, and room for their odds and
- * ends. A level that needs more sets its own. */
-static size_t scratch_default(size_t k) { return 32 * 4 * k + 65536; }
+/* Also a panel of 32 rows of four bytes an element, which the levels of ARM fill. A level that
+ * needs more sets its own. */
+static size_t scratch_default(size_t k) {
+    return spn_max_size(spn_fmat_scratch(k), 32 * 4 * k + 65536);
+}
 
 atomic_bool spn_fetch_near;
 #define NEAR_FETCH_L1D_BYTES ((size_t)48 * 1024)

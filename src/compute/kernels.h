@@ -230,6 +230,15 @@ static inline void spn_fetch(const uint8_t *from, size_t n, const bool near) {
         for (size_t at = 0; at < n; at += 64) __builtin_prefetch(from + at, 0, 2);
 }
 
+/* Scratch that products with float weights need for rows of k: sums and a panel (fmat_lanes.h),
+ * which has four rows of them if they are long. */
+#define SPN_FMAT_SUMS_BYTES ((size_t)24 * 1024)
+#define SPN_FMAT_PANEL_BYTES ((size_t)640 * 1024)
+static inline size_t spn_fmat_scratch(size_t k) {
+    const size_t four_rows = 4 * sizeof(float) * ((k + 15) / 16 * 16);
+    return SPN_FMAT_SUMS_BYTES + spn_max_size(SPN_FMAT_PANEL_BYTES, four_rows);
+}
+
 /* The constant table of a level; DEFAULT is the best available. NULL when the processor or this
  * build does not have the level. Any thread. */
 const spn_kernels *spn_kernels_get(spn_cpu_level level);

@@ -400,9 +400,7 @@ static size_t matmul_scratch(size_t k) {
     size_t n_slots = (k / 32 + 3) / 4 * 4;
     size_t panels = 2 * HALF_PANEL_SLOT_BYTES * n_slots + MAX_T * 32 * n_slots;
     size_t rows = n_slots / 2 * MAX_ROW_TOKENS * sizeof(qmat_pair_act);
-    size_t floats = 32 * 4 * k + 65536;
-    size_t most = panels > rows ? panels : rows;
-    return most > floats ? most : floats;
+    return spn_max_size(spn_max_size(panels, rows), spn_fmat_scratch(k));
 }
 static_assert(sizeof(qmat_super_act) <= 4 * sizeof(qmat_pair_act), "matmul_scratch");
 

@@ -220,9 +220,8 @@ size_t spn_panels_scratch_avx512(size_t k, const panels_plan *plan) {
 
 /* What the products of any type need; those with float weights too. */
 static size_t matmul_scratch(size_t k) {
-    size_t floats = 32 * 4 * k + 65536;
-    return spn_max_size(
-        floats, spn_max_size(spn_qmat_scratch_blocks_avx512(k), spn_qmat_scratch_groups_avx512(k)));
+    return spn_max_size(spn_fmat_scratch(k), spn_max_size(spn_qmat_scratch_blocks_avx512(k),
+                                                          spn_qmat_scratch_groups_avx512(k)));
 }
 
 void spn_qmat_init_avx512(spn_kernels *table) {
