@@ -181,9 +181,14 @@ static void run_short_rows(short_panels *p, const spn_matmul_args *args, const p
     }
 }
 
+/* An operation's first rows come from memory while its tokens are made ready. */
+#define FIRST_FETCH ((size_t)64 * 1024)
+
 static void run_short(const spn_matmul_args *args, size_t begin, size_t end,
                       const panels_plan *plan) {
     short_panels p;
+    const size_t first = spn_min_size(end - begin, PANEL_ROWS) * args->row_bytes;
+    spn_fetch(args->w + begin * args->row_bytes, spn_min_size(first, FIRST_FETCH), false);
     begin_short(&p, args, plan);
     for (size_t r = begin; r < end; r += PANEL_ROWS) {
         const uint8_t *rows[PANEL_ROWS];
