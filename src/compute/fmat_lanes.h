@@ -47,6 +47,7 @@
 /* A row's sums: 16 lanes a token. */
 #define FMAT_ROW_SUMS (FMAT_TOKENS * 16)
 static_assert(FMAT_PANEL_ROWS * FMAT_ROW_SUMS * sizeof(float) <= SPN_FMAT_SUMS_BYTES, "sums");
+static_assert(FMAT_ROWS <= SPN_FMAT_MAX_ROWS, "the panel");
 
 /* Rows of weights: as they are in the file, or in a panel. */
 typedef struct fmat_rows {
@@ -56,8 +57,12 @@ typedef struct fmat_rows {
     size_t step_bytes; /* from 16 elements to the next 16 */
 } fmat_rows;
 
+static ALWAYS_INLINE size_t row_offset(const fmat_rows *rows, size_t r) {
+    return r / FMAT_ROWS * rows->tile_bytes + r % FMAT_ROWS * rows->row_bytes;
+}
+
 static ALWAYS_INLINE const uint8_t *row_at(const fmat_rows *rows, size_t r) {
-    return rows->w + r / FMAT_ROWS * rows->tile_bytes + r % FMAT_ROWS * rows->row_bytes;
+    return rows->w + row_offset(rows, r);
 }
 
 typedef struct fmat_tile {
@@ -234,8 +239,6 @@ static void panel_product(spn_type type, const spn_matmul_args *args, const fmat
     }
 }
 
-static size_t padded(size_t k) { return (k + 15) / 16 * 16; }
-
 /* A row of k elements to its place in a panel. */
 static void put_row(uint8_t *to, const uint8_t *w, size_t k, size_t bytes) {
     for (size_t i = 0; i < k; i += 16, to += FMAT_ROWS * 16 * bytes, w += 16 * bytes)
@@ -244,17 +247,16 @@ static void put_row(uint8_t *to, const uint8_t *w, size_t k, size_t bytes) {
 
 static fmat_rows fill_panel(uint8_t *to, const spn_matmul_args *args, size_t row, size_t n_rows,
                             size_t bytes) {
-    const fmat_rows rows = {to, 16 * bytes, FMAT_ROWS * padded(args->k) * bytes,
+    const fmat_rows rows = {to, 16 * bytes, FMAT_ROWS * spn_fmat_padded(args->k) * bytes,
                             FMAT_ROWS * 16 * bytes};
     for (size_t r = 0; r < n_rows; r++)
-        put_row(to + (row_at(&rows, r) - rows.w), args->w + (row + r) * args->row_bytes, args->k,
-                bytes);
+        put_row(to + row_offset(&rows, r), args->w + (row + r) * args->row_bytes, args->k, bytes);
     return rows;
 }
 
 /* Rows that are multiplied together: whole tiles, unless there are fewer. */
 static size_t rows_at_once(const spn_matmul_args *args, bool few, size_t bytes) {
-    const size_t fit = SPN_FMAT_PANEL_BYTES / (padded(args->k) * bytes + 1);
+    const size_t fit = SPN_FMAT_PANEL_BYTES / (spn_fmat_padded(args->k) * bytes + 1);
     if (few || fit < FMAT_ROWS) return FMAT_ROWS;
     return spn_min_size(fit / FMAT_ROWS * FMAT_ROWS, FMAT_PANEL_ROWS);
 }

@@ -231,12 +231,14 @@ static inline void spn_fetch(const uint8_t *from, size_t n, const bool near) {
 }
 
 /* Scratch that products with float weights need for rows of k: sums and a panel (fmat_lanes.h),
- * which has four rows of them if they are long. */
+ * which has a tile's rows, filled up to 16 elements, if they are long. */
+#define SPN_FMAT_MAX_ROWS 4 /* of a tile, at any level */
 #define SPN_FMAT_SUMS_BYTES ((size_t)24 * 1024)
 #define SPN_FMAT_PANEL_BYTES ((size_t)640 * 1024)
+static inline size_t spn_fmat_padded(size_t k) { return (k + 15) / 16 * 16; }
 static inline size_t spn_fmat_scratch(size_t k) {
-    const size_t four_rows = 4 * sizeof(float) * ((k + 15) / 16 * 16);
-    return SPN_FMAT_SUMS_BYTES + spn_max_size(SPN_FMAT_PANEL_BYTES, four_rows);
+    const size_t tile = SPN_FMAT_MAX_ROWS * sizeof(float) * spn_fmat_padded(k);
+    return SPN_FMAT_SUMS_BYTES + spn_max_size(SPN_FMAT_PANEL_BYTES, tile);
 }
 
 /* The constant table of a level; DEFAULT is the best available. NULL when the processor or this

@@ -181,7 +181,7 @@ static void run_short_rows(short_panels *p, const spn_matmul_args *args, const p
     }
 }
 
-/* An operation's first rows come from memory while its tokens are made ready. */
+/* The first rows come from memory while the tokens are made ready. */
 #define FIRST_FETCH ((size_t)64 * 1024)
 
 static void run_short(const spn_matmul_args *args, size_t begin, size_t end,

@@ -41,6 +41,7 @@
 
 #include "compute/kernels.h"
 #include "compute/quant.h"
+#include "compute/vec_math.h"
 
 #define INLINE static inline __attribute__((always_inline))
 #define ALIGNED __attribute__((aligned(64)))
@@ -214,10 +215,7 @@ typedef struct tile_fetch {
 
 INLINE void fetch_step(tile_fetch *fetch) {
     if (fetch->at >= fetch->end) return;
-    if (fetch->near)
-        spn_fetch(fetch->at, fetch->step, true);
-    else
-        spn_fetch(fetch->at, fetch->step, false);
+    spn_fetch(fetch->at, fetch->step, fetch->near);
     fetch->at += fetch->step;
 }
 
@@ -280,7 +278,7 @@ INLINE __m512i weights_of(__m512i x, const panel_weights which) {
 INLINE void tile_step(__m512i (*s)[2], const __m512i w[2], const panel_weights which,
                       const int8_t *q, size_t k, const int n) {
     const __m512i w0 = weights_of(w[0], which), w1 = weights_of(w[1], which);
-#pragma GCC unroll 6
+    SPN_UNROLL(6)
     for (int t = 0; t < n; t++) {
         int32_t four;
         memcpy(&four, q + AT(t, k), 4);
@@ -294,7 +292,7 @@ INLINE void tile_step(__m512i (*s)[2], const __m512i w[2], const panel_weights w
 INLINE void tile_steps(__m512i (*s)[2], const uint8_t *w, const panel_weights which,
                        const tile_acts *acts, size_t at, tile_fetch *fetch, const int n,
                        const int n_steps) {
-#pragma GCC unroll 8
+    SPN_UNROLL(8)
     for (int j = 0; j < n_steps; j++) {
         const __m512i both[2] = {_mm512_load_si512(w + 128 * j),
                                  _mm512_load_si512(w + 128 * j + 64)};

@@ -93,7 +93,7 @@ INLINE void tile_scale(__m512i (*s)[2], __m512i (*part)[2], const qmat_panel *pa
                        const int n) {
     for (int h = 0; h < 2; h++) {
         __m512i by = _mm512_load_si512(panel->s + 32 * at + 16 * h);
-#pragma GCC unroll 6
+        SPN_UNROLL(6)
         for (int t = 0; t < n; t++)
             s[t][h] = _mm512_add_epi32(s[t][h], _mm512_mullo_epi32(part[t][h], by));
     }
@@ -112,9 +112,9 @@ INLINE void tile_scaled(__m512i (*s)[2], const qmat_panel *panel, const uint8_t 
 /* The same of blocks b and b + 1 in nibbles. Up to four tokens leave registers for both at once: 16
  * sums are then under way where 8 just cover the four cycles of a vpdpbusd, and nibbles are loaded
  * once. */
-INLINE void tile_pair(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts,
-                      tile_fetch *fetch, size_t b, const int n, const bool has_min) {
-    const uint8_t *w = panel->q + 512 * b;
+INLINE void tile_pair(__m512i (*s)[2], const qmat_panel *panel, const uint8_t *w,
+                      const tile_acts *acts, tile_fetch *fetch, size_t b, const int n,
+                      const bool has_min) {
     if (n > 4) {
         tile_scaled(s, panel, w, PANEL_LOW, acts, fetch, b, n, 32, has_min);
         tile_scaled(s, panel, w, PANEL_HIGH, acts, fetch, b + 1, n, 32, has_min);
@@ -123,7 +123,7 @@ INLINE void tile_pair(__m512i (*s)[2], const qmat_panel *panel, const tile_acts 
     __m512i low[TILE_TOKENS][2], high[TILE_TOKENS][2];
     tile_start(low, acts, b, n, has_min);
     tile_start(high, acts, b + 1, n, has_min);
-#pragma GCC unroll 8
+    SPN_UNROLL(8)
     for (int j = 0; j < 8; j++) {
         const __m512i both[2] = {_mm512_load_si512(w + 128 * j),
                                  _mm512_load_si512(w + 128 * j + 64)};
@@ -142,9 +142,9 @@ INLINE void tile_sums(__m512i (*s)[2], const qmat_panel *panel, const tile_acts 
                       const bool has_min, const bool nibbles) {
     tile_start(s, acts, g, n, has_min || scale != GROUPS_SCALE_NONE);
     for (size_t b = 4 * g; b < 4 * g + 4; b += nibbles ? 2 : 1) {
-        const uint8_t *w = panel->q + 1024 * b;
+        const uint8_t *w = panel->q + (nibbles ? 512 : 1024) * b;
         if (nibbles) {
-            tile_pair(s, panel, acts, fetch, b, n, has_min);
+            tile_pair(s, panel, w, acts, fetch, b, n, has_min);
         } else if (scale == GROUPS_SCALE_NONE) {
             tile_steps(s, w, PANEL_BYTES, acts, 32 * b, fetch, n, 8);
         } else if (scale == GROUPS_SCALE_32) {
