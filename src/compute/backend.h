@@ -315,7 +315,7 @@ typedef struct spn_op_head_matmul {
 
 /* ---- linear attention (gated delta rule, arXiv:2412.06464) ---- */
 
-/* Causal depthwise convolution over time and SiLU of `channels`, kernel taps w [channels][n_taps]
+/* Causal depthwise convolution over time and SiLU of `channels`, kernel taps w [n_taps][channels]
  * (the last is now); the inputs before the segment are in its state, which is moved on.
  * State of a layer: f32 conv [n_taps - 1][channels], then S [n_v][d][d]. */
 typedef struct spn_op_conv {

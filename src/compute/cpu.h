@@ -104,7 +104,10 @@ static inline uint32_t cpu_ceil_div(size_t a, size_t b) {
 void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, unsigned forms, size_t row,
                            size_t begin, size_t n);
 
-/* y[t * ldy + r - r0] = W[mat] row r . acts row (first + t), for rows r0 <= r < r1. */
+/* y[t * ldy + r - r0] = W[mat] row r . row t of act, for rows r0 <= r < r1. */
+void spn_cpu_multiply(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
+                      const spn_act *act, size_t n_tokens, float *y, size_t ldy);
+/* The same with acts' rows from `first` on. */
 void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
                      const spn_acts *acts, size_t first, size_t n_tokens, float *y, size_t ldy);
 

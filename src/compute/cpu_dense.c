@@ -196,24 +196,29 @@ static void map_next(const spn_matrix *w, const uint8_t *rows, size_t r0, size_t
         (void)*(const volatile uint8_t *)(next + at);
 }
 
-void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
-                     const spn_acts *acts, size_t first, size_t n_tokens, float *y, size_t ldy) {
-    spn_act act = acts_for(acts, w->type, first);
+void spn_cpu_multiply(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
+                      const spn_act *act, size_t n_tokens, float *y, size_t ldy) {
     const uint8_t *rows = cpu_matrix_row(w, mat, r0);
     if (job->cpu->need.exact) {
-        exact_product(job, w, rows, r1 - r0, &act, n_tokens, y, ldy);
+        exact_product(job, w, rows, r1 - r0, act, n_tokens, y, ldy);
         return;
     }
     if (job->cpu->is_fresh) map_next(w, rows, r0, r1);
     spn_matmul_args args = {.w = rows,
                             .row_bytes = w->row_bytes,
                             .k = w->k,
-                            .act = act,
+                            .act = *act,
                             .n_tokens = n_tokens,
                             .y = y,
                             .ldy = ldy,
                             .scratch = job->scratch->kernel};
     job->kernels->matmul[w->type](&args, 0, r1 - r0);
+}
+
+void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
+                     const spn_acts *acts, size_t first, size_t n_tokens, float *y, size_t ldy) {
+    spn_act act = acts_for(acts, w->type, first);
+    spn_cpu_multiply(job, w, mat, r0, r1, &act, n_tokens, y, ldy);
 }
 
 /* Rows of which a tile has room for few tokens. */

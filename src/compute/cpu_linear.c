@@ -9,7 +9,7 @@
 
 /* ---- a matrix a head ---- */
 
-enum { HEAD_TOKENS = 64 };
+enum { HEAD_TOKENS = 128 };
 
 static uint32_t head_matmul_tasks(const cpu_backend *cpu, const spn_op *op,
                                   const spn_batch *batch) {
@@ -17,19 +17,34 @@ static uint32_t head_matmul_tasks(const cpu_backend *cpu, const spn_op *op,
     return op->head_matmul.w.n_mats * cpu_ceil_div(op->n_rows, HEAD_TOKENS);
 }
 
-/* The rows of a head are narrow: they are decoded once for the tokens of the task and multiplied as
- * f32, so the inputs need no quantised copy a head. */
+/* A head's part of n rows of x, quantised as its matrix wants it. It takes less than 2 bytes an
+ * element and lies where attention has CPU_QUERY_ROWS rows of floats. */
+static_assert(2 * HEAD_TOKENS <= 4 * CPU_QUERY_ROWS, "room for the tokens of a task");
+static void quantize_head(const cpu_job *job, spn_act *act, unsigned form, size_t k, size_t n) {
+    size_t block = form == SPN_ACT_FORM_GROUPS ? SPN_ACT_GROUP : SPN_ACT_BLOCK, blocks = k / block;
+    float *d = job->scratch->heads, *dsum = d + n * blocks;
+    int16_t *sum = (int16_t *)(void *)(dsum + n * blocks);
+    int8_t *q = (int8_t *)(sum + n * (k / 16));
+    *act = (spn_act){act->x, act->ldx, q, d, dsum, sum};
+    for (size_t t = 0; t < n; t++, d += blocks, dsum += blocks, sum += k / 16, q += k) {
+        const float *x = act->x + t * act->ldx;
+        if (form == SPN_ACT_FORM_GROUPS)
+            job->kernels->quantize_groups(q, d, sum, x, k);
+        else
+            job->kernels->quantize(q, d, dsum, sum, x, k);
+    }
+}
+
 static void head_matmul_run(const cpu_job *job, uint32_t task) {
     const spn_op_head_matmul *op = &job->op->head_matmul;
-    size_t head = task % op->w.n_mats, t0 = (size_t)(task / op->w.n_mats) * HEAD_TOKENS;
-    size_t t1 = spn_min_size(job->op->n_rows, t0 + HEAD_TOKENS);
-    const uint8_t *rows = cpu_matrix_row(&op->w, head, 0);
-    for (size_t r = 0; r < op->w.n_rows; r++) {
-        job->kernels->to_f32[op->w.type](job->scratch->row, rows + r * op->w.row_bytes, op->w.k);
-        for (size_t t = t0; t < t1; t++)
-            cpu_row(op->y, t)[head * op->y_pitch + r] = job->kernels->dot(
-                job->scratch->row, cpu_row(op->x, t) + head * op->x_pitch, op->w.k);
-    }
+    const spn_matrix *w = &op->w;
+    size_t head = task % w->n_mats, t0 = (size_t)(task / w->n_mats) * HEAD_TOKENS;
+    size_t n = spn_min_size(job->op->n_rows - t0, HEAD_TOKENS);
+    spn_act act = {.x = cpu_row(op->x, t0) + head * op->x_pitch, .ldx = op->x.ld};
+    unsigned form = job->cpu->need.exact ? 0 : spn_act_form_of(w->type);
+    if (form != 0) quantize_head(job, &act, form, w->k, n);
+    spn_cpu_multiply(job, w, head, 0, w->n_rows, &act, n, cpu_row(op->y, t0) + head * op->y_pitch,
+                     op->y.ld);
 }
 
 const cpu_rule spn_cpu_head_matmul = {head_matmul_tasks, head_matmul_run};
@@ -43,34 +58,32 @@ static uint32_t conv_tasks(const cpu_backend *cpu, const spn_op *op, const spn_b
     return batch->n_segments * cpu_ceil_div(op->conv.channels, CHANNELS_A_TASK);
 }
 
-/* One channel over a segment's tokens; `state` holds the n_taps - 1 inputs before them. */
-static void conv_channel(const cpu_job *job, const spn_segment *segment, float *state, size_t c) {
-    const spn_op_conv *op = &job->op->conv;
+/* The inputs that tap `tap` of a segment's row i meets: of the state or of an earlier row. */
+static const float *tap_input(const spn_op_conv *op, const spn_segment *segment, const float *state,
+                              size_t i, size_t tap) {
     size_t n_before = op->n_taps - 1;
-    const float *w = op->w + c * op->n_taps;
-    for (size_t i = 0; i < segment->n_rows; i++) {
-        size_t t = segment->first_row + i;
-        float now = cpu_row(op->x, t)[c], sum = 0;
-        for (size_t j = 0; j < n_before; j++) sum = fmaf(state[j * op->channels + c], w[j], sum);
-        cpu_row(op->y, t)[c] = fmaf(now, w[n_before], sum);
-        for (size_t j = 0; j + 1 < n_before; j++)
-            state[j * op->channels + c] = state[(j + 1) * op->channels + c];
-        if (n_before > 0) state[(n_before - 1) * op->channels + c] = now;
-    }
+    return i + tap < n_before ? state + (i + tap) * op->channels
+                              : cpu_row(op->x, segment->first_row + (i + tap - n_before));
 }
 
 static void conv_run(const cpu_job *job, uint32_t task) {
     const spn_op_conv *op = &job->op->conv;
-    uint32_t n = cpu_ceil_div(op->channels, CHANNELS_A_TASK);
-    const spn_segment *segment = &job->batch->segments[task / n];
+    uint32_t parts = cpu_ceil_div(op->channels, CHANNELS_A_TASK);
+    const spn_segment *segment = &job->batch->segments[task / parts];
     float *state = (float *)(void *)segment->states[op->layer];
-    size_t begin = (size_t)(task % n) * CHANNELS_A_TASK;
-    size_t end = spn_min_size(begin + CHANNELS_A_TASK, op->channels);
-    for (size_t c = begin; c < end; c++) conv_channel(job, segment, state, c);
+    size_t begin = (size_t)(task % parts) * CHANNELS_A_TASK;
+    size_t n = spn_min_size(CHANNELS_A_TASK, op->channels - begin);
     for (size_t i = 0; i < segment->n_rows; i++) {
         float *y = cpu_row(op->y, segment->first_row + i) + begin;
-        job->kernels->silu(y, y, end - begin);
+        memset(y, 0, n * sizeof *y);
+        for (size_t tap = 0; tap < op->n_taps; tap++)
+            job->kernels->add_product(y, tap_input(op, segment, state, i, tap) + begin,
+                                      op->w + tap * op->channels + begin, n);
+        job->kernels->silu(y, y, n);
     }
+    for (size_t tap = 0; tap + 1 < op->n_taps; tap++)
+        memcpy(state + tap * op->channels + begin,
+               tap_input(op, segment, state, segment->n_rows, tap) + begin, n * sizeof *state);
 }
 
 const cpu_rule spn_cpu_conv = {conv_tasks, conv_run};
@@ -90,53 +103,46 @@ static void unit_length(const cpu_job *job, float *y, const float *x, size_t d, 
     if (factor != 1) job->kernels->scale(y, y, factor, d);
 }
 
-/* S = decay S; S += k (beta (v - S^T k))^T; o = S^T q, with S [d (k)][d (v)]. */
-static void delta_step(const cpu_job *job, float *state, const float *q, const float *k,
-                       const float *v, float decay, float beta, float *o, float *delta) {
-    size_t d = job->op->delta.d;
-    const spn_kernels *kernels = job->kernels;
-    memset(o, 0, d * sizeof *o);
-    for (size_t i = 0; i < d; i++) {
-        kernels->scale(state + i * d, state + i * d, decay, d);
-        kernels->add_scaled(o, state + i * d, k[i], d);
-    }
-    for (size_t j = 0; j < d; j++) delta[j] = beta * (v[j] - o[j]);
-    memset(o, 0, d * sizeof *o);
-    for (size_t i = 0; i < d; i++) {
-        kernels->add_scaled(state + i * d, delta, k[i], d);
-        kernels->add_scaled(o, state + i * d, q[i], d);
-    }
-}
-
 static float softplus(float x) { return x > 20 ? x : (float)log1p((double)spn_vm_exp(x)); }
 
-static void delta_token(const cpu_job *job, float *state, size_t head, size_t t) {
+/* Tokens that go through the rule together: three rows of the scratch each. */
+enum { DELTA_TOKENS = 16 };
+static_assert(3 * DELTA_TOKENS <= CPU_QUERY_ROWS, "room for q, k and o");
+
+static void delta_tokens(const cpu_job *job, float *state, size_t head, size_t first, size_t n) {
     const spn_op_delta *op = &job->op->delta;
     const spn_kernels *kernels = job->kernels;
     size_t d = op->d, per_key = op->n_v / op->n_k;
     size_t key_head = op->interleaved ? head % op->n_k : head / per_key;
     size_t gate_at = op->beta_pitch ? head / per_key * op->beta_pitch + head % per_key : head;
-    const float *row = cpu_row(op->qkv, t);
-    float *q = job->scratch->heads, *k = q + d, *o = k + d, *delta = o + d, beta;
-    unit_length(job, q, row + key_head * d, d, op->eps, 1.0f / sqrtf((float)d));
-    unit_length(job, k, row + (op->n_k + key_head) * d, d, op->eps, 1);
-    kernels->sigmoid(&beta, cpu_row(op->beta, t) + gate_at, 1);
-    float decay = spn_vm_exp(op->a[head] * softplus(cpu_row(op->alpha, t)[gate_at] + op->dt[head]));
-    delta_step(job, state, q, k, row + (2 * op->n_k + head) * d, decay, beta, o, delta);
-    float *out = cpu_row(op->out.x, t) + head * d;
-    kernels->rms_norm(o, o, op->norm, d, op->eps);
-    kernels->swiglu(out, cpu_row(op->z, t) + head * d, o, d);
-    spn_cpu_quantize_part(job, &op->out, op->forms, t, head * d, d);
+    float *q = job->scratch->heads, *k = q + DELTA_TOKENS * d, *o = k + DELTA_TOKENS * d;
+    float decay[DELTA_TOKENS], beta[DELTA_TOKENS];
+    for (size_t i = 0; i < n; i++) {
+        const float *row = cpu_row(op->qkv, first + i);
+        unit_length(job, q + i * d, row + key_head * d, d, op->eps, 1.0f / sqrtf((float)d));
+        unit_length(job, k + i * d, row + (op->n_k + key_head) * d, d, op->eps, 1);
+        kernels->sigmoid(&beta[i], cpu_row(op->beta, first + i) + gate_at, 1);
+        float alpha = cpu_row(op->alpha, first + i)[gate_at];
+        decay[i] = spn_vm_exp(op->a[head] * softplus(alpha + op->dt[head]));
+    }
+    const float *v = cpu_row(op->qkv, first) + (2 * op->n_k + head) * d;
+    kernels->delta(&(spn_delta_args){n, d, q, k, v, op->qkv.ld, decay, beta, state, o});
+    for (size_t i = 0; i < n; i++, o += d) {
+        kernels->rms_norm(o, o, op->norm, d, op->eps);
+        kernels->swiglu(cpu_row(op->out.x, first + i) + head * d,
+                        cpu_row(op->z, first + i) + head * d, o, d);
+        spn_cpu_quantize_part(job, &op->out, op->forms, first + i, head * d, d);
+    }
 }
 
 static void delta_run(const cpu_job *job, uint32_t task) {
     const spn_op_delta *op = &job->op->delta;
     const spn_segment *segment = &job->batch->segments[task / op->n_v];
-    size_t head = task % op->n_v;
+    size_t head = task % op->n_v, end = (size_t)segment->first_row + segment->n_rows;
     float *state =
         (float *)(void *)(segment->states[op->layer] + op->conv_bytes) + head * op->d * op->d;
-    for (size_t i = 0; i < segment->n_rows; i++)
-        delta_token(job, state, head, segment->first_row + i);
+    for (size_t t = segment->first_row; t < end; t += DELTA_TOKENS)
+        delta_tokens(job, state, head, t, spn_min_size(DELTA_TOKENS, end - t));
 }
 
 const cpu_rule spn_cpu_delta = {delta_tasks, delta_run};

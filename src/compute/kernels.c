@@ -18,7 +18,7 @@ static const struct {
     /* In the order they override each other. */
     {SPN_CPU_LEVEL_REF, spn_vec_init_ref},          {SPN_CPU_LEVEL_REF, spn_fmat_init_ref},
     {SPN_CPU_LEVEL_REF, spn_qmat_init_ref},         {SPN_CPU_LEVEL_REF, spn_attn_init_ref},
-    {SPN_CPU_LEVEL_REF, spn_roof_init_ref},
+    {SPN_CPU_LEVEL_REF, spn_delta_init_ref},        {SPN_CPU_LEVEL_REF, spn_roof_init_ref},
 #ifdef SPN_HAVE_AVX2_ROOF
     {SPN_CPU_LEVEL_AVX2, spn_roof_init_avx2},
 #endif
@@ -34,6 +34,9 @@ static const struct {
 #ifdef SPN_HAVE_AVX2_ATTN
     {SPN_CPU_LEVEL_AVX2, spn_attn_init_avx2},
 #endif
+#ifdef SPN_HAVE_AVX2_DELTA
+    {SPN_CPU_LEVEL_AVX2, spn_delta_init_avx2},
+#endif
 #ifdef SPN_HAVE_AVX2_QMAT
     {SPN_CPU_LEVEL_AVX2, spn_qmat_init_avx2},
 #endif
@@ -46,6 +49,9 @@ static const struct {
 #ifdef SPN_HAVE_AVX512_ATTN
     {SPN_CPU_LEVEL_AVX512, spn_attn_init_avx512},
 #endif
+#ifdef SPN_HAVE_AVX512_DELTA
+    {SPN_CPU_LEVEL_AVX512, spn_delta_init_avx512},
+#endif
 #ifdef SPN_HAVE_AVX512_QMAT
     {SPN_CPU_LEVEL_AVX512, spn_qmat_init_avx512},
 #endif
@@ -57,6 +63,9 @@ static const struct {
 #endif
 #ifdef SPN_HAVE_NEON_ATTN
     {SPN_CPU_LEVEL_NEON, spn_attn_init_neon},
+#endif
+#ifdef SPN_HAVE_NEON_DELTA
+    {SPN_CPU_LEVEL_NEON, spn_delta_init_neon},
 #endif
 #ifdef SPN_HAVE_NEON_QMAT
     {SPN_CPU_LEVEL_NEON, spn_qmat_init_neon},

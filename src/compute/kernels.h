@@ -63,6 +63,12 @@
  * v_je, o_e) for j ascending;  m = m' and out_e = o_e * (1 / l), or 0 where l is 0. (exp(-inf) = 0;
  * where m is -inf, c = 0.) Blocks lie at fixed places, so the result does not depend on how a
  * prompt was cut.
+ *
+ * (7) Gated delta rule of one head (arXiv:2412.06464), S [d][d] with a row for each number of the
+ *     key. For each token, with chains over i = 0, 1, ... d - 1 from +0:
+ *         S_ij = S_ij * decay;             u_j = fma(S_ij, k_i, u_j);
+ *         e_j = beta * (v_j - u_j);
+ *         S_ij = fma(e_j, k_i, S_ij);      o_j = fma(S_ij, q_i, o_j).
  */
 #ifndef SPN_KERNELS_H
 #define SPN_KERNELS_H
@@ -156,6 +162,18 @@ void spn_k_tile_store(uint8_t *tiles, spn_type type, size_t at, const float *x, 
 /* And out again, exactly. */
 void spn_k_tile_load(float *x, const uint8_t *tiles, spn_type type, size_t at, size_t dim_k);
 
+typedef struct spn_delta_args {
+    size_t n_tokens;    /* at least 1 */
+    size_t d;           /* at least 1 */
+    const float *q, *k; /* [n_tokens][d] */
+    const float *v;     /* [n_tokens][ldv] */
+    size_t ldv;         /* in floats */
+    const float *decay; /* [n_tokens] */
+    const float *beta;  /* [n_tokens] */
+    float *state;       /* S [d][d], moved on */
+    float *o;           /* [n_tokens][d] */
+} spn_delta_args;
+
 typedef struct spn_kernels {
     spn_cpu_level level;
 
@@ -173,7 +191,8 @@ typedef struct spn_kernels {
     void (*quantize)(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x, size_t k);
     void (*quantize_groups)(int8_t *q, float *d, int16_t *sum, const float *x, size_t k);
 
-    spn_attn_fn attend; /* (6) */
+    spn_attn_fn attend;                        /* (6) */
+    void (*delta)(const spn_delta_args *args); /* (7) */
     /* In place over n scores: s_j = exp(s_j - max), 0 where s_j is -inf; returns the lane sum of
      * them. All -inf: all 0, returns 0. */
     float (*softmax)(float *s, size_t n);
@@ -191,7 +210,9 @@ typedef struct spn_kernels {
     void (*mul)(float *y, const float *a, const float *b, size_t n); /* a * b */
     void (*scale)(float *y, const float *x, float factor, size_t n); /* x * factor */
     void (*add_scaled)(float *y, const float *x, float factor,
-                       size_t n);                                   /* y = fma(x, factor, y) */
+                       size_t n); /* y = fma(x, factor, y) */
+    /* y = fma(a, b, y) */
+    void (*add_product)(float *y, const float *a, const float *b, size_t n);
     void (*softcap)(float *y, const float *x, float cap, size_t n); /* tanh(x / cap) * cap */
     void (*silu)(float *y, const float *x, size_t n);               /* x / (1 + exp(-x)) */
     void (*gelu)(float *y, const float *x, size_t n);               /* the tanh form */
@@ -249,6 +270,7 @@ const spn_kernels *spn_kernels_get(spn_cpu_level level);
 void spn_qmat_init_ref(spn_kernels *table);
 void spn_fmat_init_ref(spn_kernels *table);
 void spn_attn_init_ref(spn_kernels *table);
+void spn_delta_init_ref(spn_kernels *table);
 void spn_vec_init_ref(spn_kernels *table);
 void spn_roof_init_ref(spn_kernels *table);
 void spn_roof_init_avx2(spn_kernels *table);
@@ -256,14 +278,17 @@ void spn_roof_init_avx512(spn_kernels *table);
 void spn_qmat_init_avx2(spn_kernels *table);
 void spn_fmat_init_avx2(spn_kernels *table);
 void spn_attn_init_avx2(spn_kernels *table);
+void spn_delta_init_avx2(spn_kernels *table);
 void spn_vec_init_avx2(spn_kernels *table);
 void spn_qmat_init_avx512(spn_kernels *table);
 void spn_fmat_init_avx512(spn_kernels *table);
 void spn_attn_init_avx512(spn_kernels *table);
+void spn_delta_init_avx512(spn_kernels *table);
 void spn_vec_init_avx512(spn_kernels *table);
 void spn_qmat_init_neon(spn_kernels *table);
 void spn_fmat_init_neon(spn_kernels *table);
 void spn_attn_init_neon(spn_kernels *table);
+void spn_delta_init_neon(spn_kernels *table);
 void spn_vec_init_neon(spn_kernels *table);
 void spn_qmat_init_dotprod(spn_kernels *table);
 void spn_qmat_init_i8mm(spn_kernels *table);

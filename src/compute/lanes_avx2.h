@@ -17,6 +17,7 @@
 #define FMAT_TOKENS 3
 #define ATTN_ROWS 6 /* at most 12 sums in registers, and 8 where few rows would wait for them */
 #define ATTN_WIDE(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+#define DELTA_WIDE 2
 
 typedef struct v16 {
     __m256 a, b; /* lanes 0-7 and 8-15 */

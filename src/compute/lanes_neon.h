@@ -18,6 +18,7 @@
 #define FMAT_TOKENS 6
 #define ATTN_ROWS 6 /* 6 x 4 sums, 4 of the cache, one q: 29 registers; 16 sums for few rows */
 #define ATTN_WIDE(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
+#define DELTA_WIDE 1
 
 typedef struct v16 {
     float32x4_t q[4];

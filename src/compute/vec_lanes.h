@@ -112,6 +112,15 @@ static void LANES_NAME(add_scaled)(float *y, const float *x, float factor, size_
     if (i < n) v_store_n(y + i, v_fma(v_load_n(x + i, n - i), f, v_load_n(y + i, n - i)), n - i);
 }
 
+static void LANES_NAME(add_product)(float *y, const float *a, const float *b, size_t n) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) v_store(y + i, v_fma(v_load(a + i), v_load(b + i), v_load(y + i)));
+    if (i < n)
+        v_store_n(y + i,
+                  v_fma(v_load_n(a + i, n - i), v_load_n(b + i, n - i), v_load_n(y + i, n - i)),
+                  n - i);
+}
+
 /* ---- sums: one register of lanes, so bound by the latency of an addition a register ---- */
 
 static inline float lanes_sum(const float *x, size_t n) {
@@ -404,6 +413,7 @@ void LANES_NAME(spn_vec_init)(spn_kernels *table) {
     table->mul = LANES_NAME(mul);
     table->scale = LANES_NAME(scale);
     table->add_scaled = LANES_NAME(add_scaled);
+    table->add_product = LANES_NAME(add_product);
     table->softcap = LANES_NAME(softcap);
     table->silu = LANES_NAME(silu);
     table->gelu = LANES_NAME(gelu);

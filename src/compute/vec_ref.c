@@ -119,6 +119,10 @@ static void add_scaled_ref(float *y, const float *x, float factor, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = fmaf(x[i], factor, y[i]);
 }
 
+static void add_product_ref(float *y, const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = fmaf(a[i], b[i], y[i]);
+}
+
 static void softcap_ref(float *y, const float *x, float cap, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = spn_vm_tanh(x[i] / cap) * cap;
 }
@@ -198,6 +202,7 @@ void spn_vec_init_ref(spn_kernels *table) {
     table->mul = mul_ref;
     table->scale = scale_ref;
     table->add_scaled = add_scaled_ref;
+    table->add_product = add_product_ref;
     table->softcap = softcap_ref;
     table->silu = silu_ref;
     table->gelu = gelu_ref;

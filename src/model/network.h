@@ -152,7 +152,8 @@ typedef struct spn_layer {
 
     /* linear attention */
     spn_linear z, beta, alpha, ba, ssm_out;
-    const float *conv, *ssm_a, *ssm_dt, *ssm_norm;
+    const float *conv; /* [n_taps][channels] */
+    const float *ssm_a, *ssm_dt, *ssm_norm;
 
     /* feed forward */
     size_t n_ff;

@@ -61,6 +61,7 @@ static void widen_by_mixer(const spn_network *network, const spn_layer *layer, r
         return;
     }
     size_t c_n = network->dim_latent_k + network->n_rot_latent;
+    widen(&out->head, network->dim_latent_k);
     widen(&out->qkv, layer->n_head * c_n + layer->kv_a.w.n_rows);
     widen(&out->q_rank, layer->q_a.w.n_rows);
     widen(&out->q_latent, layer->n_head * layer->dim_k);

@@ -2,6 +2,7 @@
  *
  * Every tensor's shape is checked against the network's numbers, and every tensor of the file must
  * be bound: one that this engine does not know would change the answer if it were left out. */
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -262,6 +263,20 @@ static spn_status bind_latent(spn_loader *loader, int l, spn_layer *layer, spn_e
     return spn_bind_matrix(loader, l, "attn_v_b.weight", true, r, v, H, &layer->v_b, err);
 }
 
+/* The file has a channel's taps together; the pass wants a tap's channels together. */
+static spn_status bind_taps(spn_loader *loader, int l, size_t n_taps, size_t channels,
+                            const float **out, spn_error *err) {
+    const float *by_channel = NULL;
+    SPN_TRY(bind_array(loader, l, "ssm_conv1d.weight", true, n_taps, channels, &by_channel, err));
+    assert(by_channel != NULL);
+    float *taps = spn_arena_array(&loader->network->arena, n_taps * channels, sizeof *taps);
+    if (taps == NULL) return SPN_NO_MEMORY(err, "a vector of weights");
+    for (size_t i = 0; i < n_taps * channels; i++)
+        taps[i] = by_channel[i % channels * n_taps + i / channels];
+    *out = taps;
+    return SPN_STATUS_OK;
+}
+
 static spn_status bind_linear_attention(spn_loader *loader, int l, spn_layer *layer,
                                         spn_error *err) {
     spn_network *network = loader->network;
@@ -269,8 +284,7 @@ static spn_status bind_linear_attention(spn_loader *loader, int l, spn_layer *la
     size_t vh = network->n_value_head, channels = d * (2 * kh + vh);
     SPN_TRY(bind_linear(loader, l, "attn_qkv", true, 0, E, channels, 0, &layer->q, err));
     SPN_TRY(bind_linear(loader, l, "attn_gate", true, 0, E, d * vh, 0, &layer->z, err));
-    SPN_TRY(bind_array(loader, l, "ssm_conv1d.weight", true, network->n_taps, channels,
-                       &layer->conv, err));
+    SPN_TRY(bind_taps(loader, l, network->n_taps, channels, &layer->conv, err));
     if (network->beta_interleaved_heads) {
         SPN_TRY(bind_linear(loader, l, "ssm_beta", true, 0, E, vh, 0, &layer->beta, err));
         SPN_TRY(bind_linear(loader, l, "ssm_alpha", true, 0, E, vh, 0, &layer->alpha, err));

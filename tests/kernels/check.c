@@ -380,7 +380,7 @@ static bool parse(int argc, char **argv, options *opt) {
 
 static void visit_level(check *c, const options *opt, tally *total) {
     const check_case *families[] = {check_vec_cases(), check_row_cases(), check_mat_cases(),
-                                    check_attn_cases()};
+                                    check_attn_cases(), check_delta_cases()};
     for (size_t f = 0; f < SPN_COUNT(families); f++)
         for (c->test = families[f]; c->test->name[0]; c->test++) visit(c, opt, total);
 }

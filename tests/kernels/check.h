@@ -46,6 +46,7 @@ const check_case *check_vec_cases(void);
 const check_case *check_row_cases(void);
 const check_case *check_mat_cases(void);
 const check_case *check_attn_cases(void);
+const check_case *check_delta_cases(void);
 
 /* ---- random inputs ---- */
 

@@ -70,6 +70,15 @@ static void run_scaled(check *c) {
     check_same_floats(c, "y in place", ref, x, n);
 }
 
+static void run_add_product(check *c) {
+    size_t n = any_length(c);
+    float *a = random_floats(c, n), *b = random_floats(c, n), *y = random_floats(c, n);
+    float *ref = copy_of(c, y, n), *got = copy_of(c, y, n);
+    FN(c->ref, c, binary_fn)(ref, a, b, n);
+    FN(c->level, c, binary_fn)(got, a, b, n);
+    check_same_floats(c, "y", ref, got, n);
+}
+
 static void run_softmax(check *c) {
     size_t n = any_length(c);
     float *ref = random_floats(c, n), *got;
@@ -186,7 +195,7 @@ static void call_kernel(void *arg) {
     check_fn fn = check_pointer(v->c->level, v->c->test->offset);
     void (*run)(check *) = v->c->test->run;
     if (run == run_unary) ((unary_fn)fn)(v->y, v->x, BENCH_N);
-    if (run == run_binary) ((binary_fn)fn)(v->y, v->x, v->w, BENCH_N);
+    if (run == run_binary || run == run_add_product) ((binary_fn)fn)(v->y, v->x, v->w, BENCH_N);
     if (run == run_scaled) ((scaled_fn)fn)(v->y, v->x, 0.99f, BENCH_N);
     if (run == run_softmax) ((softmax_fn)fn)(v->y, BENCH_N);
     if (run == run_rms_norm) ((rms_fn)fn)(v->y, v->x, v->w, BENCH_N, 1e-5f);
@@ -221,6 +230,7 @@ const check_case *check_vec_cases(void) {
         CASE(geglu, run_binary, 0),
         CASE(scale, run_scaled, 0),
         CASE(add_scaled, run_scaled, 1),
+        CASE(add_product, run_add_product, 0),
         CASE(softcap, run_scaled, 0),
         CASE(silu, run_unary, 0),
         CASE(gelu, run_unary, 0),
