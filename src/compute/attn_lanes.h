@@ -17,6 +17,12 @@
  * elements, so a core could take 16 elements, which are 17 to 32 bytes, every 2 to 4 cycles: at or
  * above its share of memory.
  *
+ * A block's K is four streams of one page each and its V one of rows, too short for the processor
+ * to follow. So a step asks for what the next one reads, evenly while it computes: the scores for
+ * this block's V, PV for the next block's K. From memory, a core of Zen 5, rows that see 4096
+ * positions: one or two rows read the cache at 0.87 of a plain loop instead of 0.5, four at 0.83
+ * instead of 0.4, and 64 rows are 1.13 times as fast.
+ *
  * Rows that see different ends of a block are multiplied with V together where all of them see, and
  * one by one at the edges: what a row must not see is never touched, not even with p = 0.
  */
@@ -26,21 +32,31 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define TILES (SPN_KV_BLOCK / SPN_KV_TILE)
 
+/* What the next step reads from memory is asked for while this one computes, some lines at each
+ * position or element. */
+typedef struct attn_ahead {
+    const uint8_t *at, *end;
+    size_t n_lines; /* at a time */
+    bool near;      /* into the first cache */
+} attn_ahead;
+
 /* What one call works with; all of it lies in the scratch. */
 typedef struct attn_work {
     const spn_attn_args *args;
     /* This block's K tiles and V rows, as they are in the cache or converted. */
     spn_type type_k, type_v;
     const uint8_t *k, *v;
-    size_t k_tile, v_row; /* bytes from one to the next */
-    float *k_panel;       /* [TILES][dim_k][16] */
-    float *v_panel;       /* [64][wide_v] */
-    float *p;             /* [n_q][64]: scores, then probabilities */
-    float *o;             /* [n_q][wide_v] */
-    float *m, *l;         /* [n_q] */
-    uint32_t *lo, *hi;    /* [n_q]: what row i sees of this block */
-    uint32_t *active;     /* [n_q]: the rows that see something */
-    size_t wide_v;        /* dim_v in whole registers of lanes */
+    size_t k_tile, v_row;           /* bytes from one to the next */
+    const uint8_t *next_k, *next_v; /* the cache's next block, NULL after the last */
+    attn_ahead ahead;
+    float *k_panel;    /* [TILES][dim_k][16] */
+    float *v_panel;    /* [64][wide_v] */
+    float *p;          /* [n_q][64]: scores, then probabilities */
+    float *o;          /* [n_q][wide_v] */
+    float *m, *l;      /* [n_q] */
+    uint32_t *lo, *hi; /* [n_q]: what row i sees of this block */
+    uint32_t *active;  /* [n_q]: the rows that see something */
+    size_t wide_v;     /* dim_v in whole registers of lanes */
 } attn_work;
 
 /* ---- conversion of a block ---- */
@@ -128,16 +144,20 @@ static bool is_loadable(const void *start, size_t stride, spn_type type) {
     return type != SPN_TYPE_F32 || ((uintptr_t)start % 4 == 0 && stride % 4 == 0);
 }
 
-/* Points `work` at positions lo..hi of the block that begins at slot `at`; `convert`: as f32. */
-static void take_block(attn_work *work, size_t at, size_t lo, size_t hi, bool convert) {
+/* Points `work` at positions lo..hi of a block; `convert`: as f32. `last`: no other follows. */
+static void take_block(attn_work *work, uint32_t block, bool last, size_t lo, size_t hi,
+                       bool convert) {
     const spn_attn_args *args = work->args;
-    size_t tile_floats = 16 * args->dim_k;
+    size_t tile_floats = 16 * args->dim_k, at = (size_t)block * SPN_KV_BLOCK % args->ring;
+    size_t next = (at + SPN_KV_BLOCK) % args->ring;
     work->type_k = args->type_k;
     work->k_tile = tile_bytes(args->type_k, args->dim_k);
     work->k = args->k + at / SPN_KV_TILE * work->k_tile;
     work->type_v = args->type_v;
     work->v_row = args->v_stride;
     work->v = args->v + at * args->v_stride;
+    work->next_k = last ? NULL : args->k + next / SPN_KV_TILE * work->k_tile;
+    work->next_v = last ? NULL : args->v + next * args->v_stride;
     if ((convert && args->type_k != SPN_TYPE_F32) || !is_loadable(work->k, 0, args->type_k)) {
         for (size_t t = lo / 16; t <= (hi - 1) / 16; t++)
             convert_tile(args->type_k, work->k_panel + t * tile_floats, work->k + t * work->k_tile,
@@ -153,6 +173,25 @@ static void take_block(attn_work *work, size_t at, size_t lo, size_t hi, bool co
         work->v = (const uint8_t *)work->v_panel;
         work->v_row = 4 * work->wide_v;
         work->type_v = SPN_TYPE_F32;
+    }
+}
+
+/* ---- asking ahead ---- */
+
+/* Asks for n_bytes from `at` on (NULL: nothing) in n_steps. */
+static void ask_for(attn_work *work, const uint8_t *at, size_t n_bytes, size_t n_steps) {
+    work->ahead.at = work->ahead.end = at;
+    if (at == NULL) return;
+    work->ahead.end = at + n_bytes;
+    work->ahead.n_lines = (n_bytes / 64 + n_steps - 1) / n_steps;
+}
+
+static ALWAYS_INLINE void ask(attn_ahead *ahead) {
+    for (size_t i = ahead->n_lines; i > 0 && ahead->at < ahead->end; i--, ahead->at += 64) {
+        if (ahead->near)
+            __builtin_prefetch(ahead->at, 0, 3);
+        else
+            __builtin_prefetch(ahead->at, 0, 2);
     }
 }
 
@@ -187,10 +226,11 @@ static ALWAYS_INLINE v16 k_column(spn_type type, const uint8_t *group, size_t e,
 }
 
 /* Type, rows and wide are constants where this is inlined. */
-static ALWAYS_INLINE void scores(spn_type type, const attn_work *work, const float *const *q,
+static ALWAYS_INLINE void scores(spn_type type, attn_work *work, const float *const *q,
                                  float *const *s, size_t first_tile, size_t rows, size_t wide) {
     size_t dim_k = work->args->dim_k, step = is_blocked(type) ? 16 : dim_k;
     const uint8_t *tile = work->k + first_tile * work->k_tile;
+    attn_ahead ahead = work->ahead;
     v16 sum[ATTN_ROWS][4], d[4];
     SPN_UNROLL(8)
     for (size_t r = 0; r < rows; r++) {
@@ -204,6 +244,7 @@ static ALWAYS_INLINE void scores(spn_type type, const attn_work *work, const flo
             d[t] = is_blocked(type) ? v_load_f16(group + t * work->k_tile) : v_zero();
         for (size_t e = 0; e < step; e++) {
             v16 column[4];
+            ask(&ahead);
             SPN_UNROLL(4)
             for (size_t t = 0; t < wide; t++)
                 column[t] = k_column(type, group + t * work->k_tile, e, base % 32, d[t]);
@@ -220,10 +261,11 @@ static ALWAYS_INLINE void scores(spn_type type, const attn_work *work, const flo
         SPN_UNROLL(4)
         for (size_t t = 0; t < wide; t++) v_store(s[r] + 16 * (first_tile + t), sum[r][t]);
     }
+    work->ahead.at = ahead.at;
 }
 
 /* Tiles begin..end of the block. */
-static ALWAYS_INLINE void scores_tiles(spn_type type, const attn_work *work, const float *const *q,
+static ALWAYS_INLINE void scores_tiles(spn_type type, attn_work *work, const float *const *q,
                                        float *const *s, size_t rows, size_t begin, size_t end) {
     size_t t = begin;
     for (; ATTN_WIDE(rows) > 1 && t + ATTN_WIDE(rows) <= end; t += ATTN_WIDE(rows))
@@ -299,11 +341,11 @@ static ALWAYS_INLINE size_t piece_bytes(spn_type type, size_t element) {
 }
 
 /* Elements from `first` on, 16 x wide of them. */
-static ALWAYS_INLINE void pv(spn_type type, const attn_work *work, float *const *o,
-                             const float *const *p, size_t first, size_t rows, size_t wide,
-                             size_t begin, size_t end) {
+static ALWAYS_INLINE void pv(spn_type type, attn_work *work, float *const *o, const float *const *p,
+                             size_t first, size_t rows, size_t wide, size_t begin, size_t end) {
     size_t half = wide == 1 ? first % 32 : 0;
     const uint8_t *row = work->v + piece_bytes(type, first) + begin * work->v_row;
+    attn_ahead ahead = work->ahead;
     v16 sum[ATTN_ROWS][4];
     SPN_UNROLL(8)
     for (size_t r = 0; r < rows; r++) {
@@ -312,6 +354,7 @@ static ALWAYS_INLINE void pv(spn_type type, const attn_work *work, float *const 
     }
     for (size_t j = begin; j < end; j++, row += work->v_row) {
         v16 value[4];
+        ask(&ahead);
         SPN_UNROLL(4)
         for (size_t d = 0; d < wide; d++) value[d] = v_piece(type, row, d, half);
         SPN_UNROLL(8)
@@ -326,9 +369,10 @@ static ALWAYS_INLINE void pv(spn_type type, const attn_work *work, float *const 
         SPN_UNROLL(4)
         for (size_t d = 0; d < wide; d++) v_store(o[r] + first + 16 * d, sum[r][d]);
     }
+    work->ahead.at = ahead.at;
 }
 
-static ALWAYS_INLINE void pv_elements(spn_type type, const attn_work *work, float *const *o,
+static ALWAYS_INLINE void pv_elements(spn_type type, attn_work *work, float *const *o,
                                       const float *const *p, size_t rows, size_t begin,
                                       size_t end) {
     size_t i = 0, step = 16 * ATTN_WIDE(rows);
@@ -378,14 +422,14 @@ static ALWAYS_INLINE void pv_elements(spn_type type, const attn_work *work, floa
         break;                    \
     }
 
-#define KERNELS(name, with)                                                                  \
-    static void scores_##name(const attn_work *work, const float *const *q, float *const *s, \
-                              size_t rows, size_t begin, size_t end) {                       \
-        with(rows, SCORES_##name)                                                            \
-    }                                                                                        \
-    static void pv_##name(const attn_work *work, float *const *o, const float *const *p,     \
-                          size_t rows, size_t begin, size_t end) {                           \
-        with(rows, PV_##name)                                                                \
+#define KERNELS(name, with)                                                                     \
+    static void scores_##name(attn_work *work, const float *const *q, float *const *s,          \
+                              size_t rows, size_t begin, size_t end) {                          \
+        with(rows, SCORES_##name)                                                               \
+    }                                                                                           \
+    static void pv_##name(attn_work *work, float *const *o, const float *const *p, size_t rows, \
+                          size_t begin, size_t end) {                                           \
+        with(rows, PV_##name)                                                                   \
     }
 #define SCORES_f32(n) scores_tiles(SPN_TYPE_F32, work, q, s, n, begin, end)
 #define PV_f32(n) pv_elements(SPN_TYPE_F32, work, o, p, n, begin, end)
@@ -403,7 +447,7 @@ KERNELS(bf16, WITH_FEW_ROWS)
 KERNELS(q8_0, WITH_FEW_ROWS)
 KERNELS(q4_0, WITH_FEW_ROWS)
 
-static void group_scores(const attn_work *work, const float *const *q, float *const *s, size_t rows,
+static void group_scores(attn_work *work, const float *const *q, float *const *s, size_t rows,
                          size_t begin, size_t end) {
     switch (work->type_k) {
     case SPN_TYPE_F16:
@@ -424,7 +468,7 @@ static void group_scores(const attn_work *work, const float *const *q, float *co
     }
 }
 
-static void group_pv(const attn_work *work, float *const *o, const float *const *p, size_t rows,
+static void group_pv(attn_work *work, float *const *o, const float *const *p, size_t rows,
                      size_t begin, size_t end) {
     switch (work->type_v) {
     case SPN_TYPE_F16:
@@ -453,7 +497,28 @@ static void scale_row(float *o, float c, size_t n) {
     for (size_t i = 0; i < n; i += 16) v_store(o + i, v_mul(v_load(o + i), factor));
 }
 
-static void attend_group(attn_work *work, const uint32_t *rows, size_t n) {
+/* What is multiplied straight from the cache is asked for a step before: V with the scores, the
+ * next K with V. What is converted, a block before. */
+static void ask_with_scores(attn_work *work, size_t wide) {
+    const spn_attn_args *args = work->args;
+    size_t n_steps = args->dim_k * TILES / wide;
+    if (work->v == (const uint8_t *)work->v_panel)
+        ask_for(work, work->next_k, TILES * tile_bytes(args->type_k, args->dim_k), n_steps);
+    else
+        ask_for(work, work->v, SPN_KV_BLOCK * args->v_stride, n_steps);
+}
+
+static void ask_with_v(attn_work *work, size_t wide) {
+    const spn_attn_args *args = work->args;
+    size_t n_steps = SPN_KV_BLOCK * ((work->wide_v / 16 + wide - 1) / wide);
+    if (work->v == (const uint8_t *)work->v_panel)
+        ask_for(work, work->next_v, SPN_KV_BLOCK * args->v_stride, n_steps);
+    else
+        ask_for(work, work->next_k, TILES * tile_bytes(args->type_k, args->dim_k), n_steps);
+}
+
+/* `asks`: the first group of a block, which asks ahead for all. */
+static void attend_group(attn_work *work, const uint32_t *rows, size_t n, bool asks) {
     const spn_attn_args *args = work->args;
     const float *q[ATTN_ROWS], *p[ATTN_ROWS];
     float *s[ATTN_ROWS], *o[ATTN_ROWS];
@@ -468,9 +533,11 @@ static void attend_group(attn_work *work, const uint32_t *rows, size_t n) {
         begin = work->lo[i] > begin ? work->lo[i] : begin;
         end = work->hi[i] < end ? work->hi[i] : end;
     }
+    if (asks) ask_with_scores(work, ATTN_WIDE(n));
     group_scores(work, q, s, n, lo / 16, (hi + 15) / 16);
     for (size_t r = 0; r < n; r++) scale_row(o[r], softmax_block(work, rows[r]), work->wide_v);
     if (begin >= end) begin = end = hi; /* nothing in common */
+    if (asks) ask_with_v(work, ATTN_WIDE(n));
     for (size_t r = 0; r < n; r++) {
         size_t own_lo = work->lo[rows[r]], own_hi = work->hi[rows[r]];
         size_t stop = own_hi < begin ? own_hi : begin;
@@ -488,7 +555,7 @@ static void attend_group(attn_work *work, const uint32_t *rows, size_t n) {
 static attn_work start_work(const spn_attn_args *args) {
     size_t wide_v = (args->dim_v + 15) / 16 * 16, n = args->n_q;
     float *at = args->scratch;
-    attn_work work = {.args = args, .wide_v = wide_v};
+    attn_work work = {.args = args, .wide_v = wide_v, .ahead.near = spn_fetches_near()};
     work.k_panel = at, at += SPN_KV_BLOCK * args->dim_k;
     work.v_panel = at, at += SPN_KV_BLOCK * wide_v;
     work.p = at, at += SPN_KV_BLOCK * n;
@@ -557,12 +624,12 @@ static void LANES_NAME(attend)(const spn_attn_args *args) {
         size_t lo, hi, n = look_at_block(&work, block, &lo, &hi);
         if (n == 0) continue;
         bool convert = n > direct_limit(args);
-        take_block(&work, (size_t)block * SPN_KV_BLOCK % args->ring, lo, hi, convert);
+        take_block(&work, block, block == last / SPN_KV_BLOCK, lo, hi, convert);
         /* Groups of about one size: 8 rows go as 4 and 4, not as 6 and 2. */
         size_t most = convert ? ATTN_ROWS : DIRECT_ROWS, n_groups = (n + most - 1) / most;
         size_t size = (n + n_groups - 1) / n_groups;
         for (size_t r = 0; r < n; r += size)
-            attend_group(&work, work.active + r, n - r < size ? n - r : size);
+            attend_group(&work, work.active + r, n - r < size ? n - r : size, r == 0);
     }
     for (size_t i = 0; i < args->n_q; i++) finish_row(&work, i);
 }
