@@ -220,8 +220,10 @@ typedef struct spn_session spn_session; /* one thread at a time */
 typedef struct spn_session_info {
     uint32_t n_ctx;
     uint32_t n_threads;
-    uint32_t n_cached; /* tokens in the cache now */
-    uint64_t kv_bytes; /* cache memory when full; it is committed as it fills */
+    uint32_t n_cached;      /* tokens in the cache now */
+    uint64_t kv_bytes;      /* cache memory when full; it is committed as it fills */
+    uint64_t kv_read_bytes; /* about what of it a token behind those in the cache reads, beside
+                               spn_model_info.weight_bytes_per_token */
     uint64_t scratch_bytes;
     spn_cpu_level cpu_level;
 } spn_session_info;

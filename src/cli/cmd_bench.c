@@ -26,6 +26,7 @@ typedef struct bench {
     uint32_t n_vocab;
     int32_t *tokens; /* [n_prompt + n_depth + n_gen + 1] */
     double load_s;
+    double kv_read_bytes; /* a token, halfway through the generated ones */
     /* [n_rounds] each */
     double *prompt_s, *gen_s, *read_gb_s, *int8_tops, *f32_gflops;
     bool has_limits; /* the file is large enough to be measured */
@@ -65,12 +66,16 @@ static spn_status time_generation(bench *b, uint32_t n, uint32_t depth, uint32_t
     size_t n_tokens = depth + 1;
     fill_tokens(b, n_tokens, 2 * round + 1);
     spn_status status = spn_session_sync(b->session, b->tokens, n_tokens, NULL, err);
+    spn_session_info before, after;
+    spn_session_describe(b->session, &before);
     double start = spn_term_seconds();
     for (uint32_t i = 0; i < n && status == SPN_STATUS_OK; i++) {
         b->tokens[n_tokens++] = likeliest(spn_session_logits(b->session), b->n_vocab);
         status = spn_session_sync(b->session, b->tokens, n_tokens, NULL, err);
     }
     *seconds = spn_term_seconds() - start;
+    spn_session_describe(b->session, &after);
+    b->kv_read_bytes = ((double)before.kv_read_bytes + (double)after.kv_read_bytes) / 2;
     return status;
 }
 
@@ -121,6 +126,7 @@ static double median_rate(double *seconds, uint32_t n_rounds, uint32_t n_tokens)
 typedef struct result {
     double prompt_tok_s, gen_tok_s;
     double weight_gb_s;                      /* weights read a second while generating */
+    double all_gb_s;                         /* and the cache */
     double prompt_tops;                      /* of the products with weights */
     double read_gb_s, int8_tops, f32_gflops; /* limits; 0: not measured */
 } result;
@@ -130,6 +136,7 @@ static result result_of(const bench *b, const bench_options *opt) {
     result r = {.prompt_tok_s = median_rate(b->prompt_s, opt->n_rounds, opt->n_prompt),
                 .gen_tok_s = median_rate(b->gen_s, opt->n_rounds, opt->n_gen)};
     r.weight_gb_s = r.gen_tok_s * (double)info->weight_bytes_per_token * 1e-9;
+    r.all_gb_s = r.weight_gb_s + r.gen_tok_s * b->kv_read_bytes * 1e-9;
     r.prompt_tops = r.prompt_tok_s * 2 * (double)info->n_prompt_params * 1e-12;
     if (!b->has_limits) return r;
     r.read_gb_s = median(b->read_gb_s, opt->n_rounds);
@@ -155,11 +162,12 @@ static json_t *result_json(const bench *b, const bench_options *opt, const char 
     spn_session_describe(b->session, &session);
     result r = result_of(b, opt);
     json_t *out =
-        json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:f, s:f}", "model", path, "architecture",
-                  info->architecture, "quantization", info->quantization, "prompt_tok_s",
-                  r.prompt_tok_s, "gen_tok_s", r.gen_tok_s, "load_s", b->load_s,
+        json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:I, s:f, s:f}", "model", path,
+                  "architecture", info->architecture, "quantization", info->quantization,
+                  "prompt_tok_s", r.prompt_tok_s, "gen_tok_s", r.gen_tok_s, "load_s", b->load_s,
                   "weight_bytes_per_token", (json_int_t)info->weight_bytes_per_token,
-                  "weight_bytes_per_s", r.weight_gb_s * 1e9, "prompt_tops", r.prompt_tops);
+                  "kv_bytes_per_token", (json_int_t)b->kv_read_bytes, "weight_bytes_per_s",
+                  r.weight_gb_s * 1e9, "prompt_tops", r.prompt_tops);
     json_t *settings = json_pack(
         "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:i, s:b}", "n_prompt", (int)opt->n_prompt, "n_gen",
         (int)opt->n_gen, "n_depth", (int)opt->n_depth, "rounds", (int)opt->n_rounds, "threads",
@@ -170,9 +178,10 @@ static json_t *result_json(const bench *b, const bench_options *opt, const char 
     json_decref(settings);
     if (b->has_limits) {
         json_t *limits =
-            json_pack("{s:f, s:f, s:f, s:f, s:f}", "read_gb_s", r.read_gb_s, "int8_tops",
+            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "read_gb_s", r.read_gb_s, "int8_tops",
                       r.int8_tops, "f32_gflops", r.f32_gflops, "gen_of_read",
-                      r.weight_gb_s / r.read_gb_s, "prompt_of_int8", r.prompt_tops / r.int8_tops);
+                      r.weight_gb_s / r.read_gb_s, "gen_with_kv_of_read", r.all_gb_s / r.read_gb_s,
+                      "prompt_of_int8", r.prompt_tops / r.int8_tops);
         if (out != NULL && limits != NULL) json_object_update(out, limits);
         json_decref(limits);
     }
@@ -200,7 +209,8 @@ static void print_result(const bench *b, const bench_options *opt) {
     printf("\n  generation  %9.1f tok/s over %u tokens", r.gen_tok_s, opt->n_gen);
     if (opt->n_depth > 0) printf(" behind %u", opt->n_depth);
     if (b->has_limits)
-        printf(": weights at %.2f of %.1f GB/s", r.weight_gb_s / r.read_gb_s, r.read_gb_s);
+        printf(": weights at %.2f, with the cache %.2f of %.1f GB/s", r.weight_gb_s / r.read_gb_s,
+               r.all_gb_s / r.read_gb_s, r.read_gb_s);
     printf("\n");
     if (opt->profile) print_profile(b);
 }

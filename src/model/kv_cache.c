@@ -184,6 +184,25 @@ const spn_kv_layer *spn_kv_cache_layers(const spn_kv_cache *cache) { return cach
 
 uint8_t *const *spn_kv_cache_states(const spn_kv_cache *cache) { return cache->states; }
 
+uint64_t spn_kv_cache_read_bytes(const spn_kv_cache *cache, uint32_t n_positions) {
+    const spn_network *network = cache->network;
+    uint64_t total = 0;
+    for (uint32_t l = 0; l < network->n_layer; l++) {
+        const spn_layer *layer = &network->layers[l];
+        if (layer->mixer == SPN_MIXER_LINEAR) {
+            total += state_bytes(network);
+            continue;
+        }
+        const spn_kv_layer *kv = &cache->layers[layer->kv_layer];
+        uint64_t window = window_of(layer), n = n_positions;
+        if (window != 0 && window < n) n = window;
+        total += n * layer->n_head_kv *
+                 (spn_type_row_bytes(kv->type_k, layer->dim_k) +
+                  spn_type_row_bytes(kv->type_v, layer->dim_v));
+    }
+    return total;
+}
+
 static uint32_t start_afresh(spn_kv_cache *cache) {
     cache->known_from = 0;
     for (uint32_t l = 0; l < cache->network->n_layer; l++)

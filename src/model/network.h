@@ -291,6 +291,8 @@ void spn_kv_cache_free(spn_kv_cache *cache);
 void spn_kv_cache_expect(spn_kv_cache *cache, uint32_t n_positions);
 const spn_kv_layer *spn_kv_cache_layers(const spn_kv_cache *cache);
 uint8_t *const *spn_kv_cache_states(const spn_kv_cache *cache);
+/* About what a token reads of the cache that sees n_positions, windows permitting. */
+uint64_t spn_kv_cache_read_bytes(const spn_kv_cache *cache, uint32_t n_positions);
 /* How many of the first n_keep positions can stay when n_cached were evaluated: n_keep, or 0 where
  * a windowed or recurrent layer no longer knows them. A result below n_cached drops the rest. */
 uint32_t spn_kv_cache_rewind(spn_kv_cache *cache, uint32_t n_cached, uint32_t n_keep);

@@ -65,12 +65,14 @@ void spn_session_free(spn_session *session) {
 
 void spn_session_describe(const spn_session *session, spn_session_info *out) {
     const spn_backend *backend = spn_pass_backend(session->pass);
-    *out = (spn_session_info){.n_ctx = session->size.n_ctx,
-                              .n_threads = backend->n_threads,
-                              .n_cached = session->n_cached,
-                              .kv_bytes = session->size.kv_bytes,
-                              .scratch_bytes = spn_pass_bytes(session->pass),
-                              .cpu_level = backend->cpu_level};
+    *out =
+        (spn_session_info){.n_ctx = session->size.n_ctx,
+                           .n_threads = backend->n_threads,
+                           .n_cached = session->n_cached,
+                           .kv_bytes = session->size.kv_bytes,
+                           .kv_read_bytes = spn_kv_cache_read_bytes(session->kv, session->n_cached),
+                           .scratch_bytes = spn_pass_bytes(session->pass),
+                           .cpu_level = backend->cpu_level};
 }
 
 /* ---- evaluating ---- */
