@@ -8,9 +8,12 @@
  * whose register holds only some of the 16 lanes walks k once for each share of the lanes (they
  * never meet before the fold), in chunks that the first cache keeps for the next share.
  *
- * Few tokens: weights are read where they are, four rows side by side, and every byte of them comes
+ * Few tokens: weights are read where they are, some rows side by side, and every byte of them comes
  * from memory once: 16 fma for 4 x 64 bytes of F32 is far above memory's speed, so the bound is
- * memory. A second group of tokens finds the rows in cache.
+ * memory. A second group of tokens finds the rows in cache. While a tile's rows are read the next
+ * tile's are asked for, so the first cache must have room for both beside the activations: with up
+ * to FMAT_STREAM_TOKENS tokens two rows are better than four where two chains keep the multipliers
+ * busy enough (Zen 5, F16, one token: 1.06 of the speed at k = 2048, 1.12 at 3072, 1.13 at 4096).
  * Many tokens: rows are copied once into a panel in the scratch, small enough for the second cache:
  * four side by side, 16 elements of each, so that a tile reads one stream and rows whose length is
  * a power of two do not meet in the same sets of the caches (0.9 of the speed). They stay as they
@@ -28,10 +31,11 @@
 #define LANES_NAME(name) LANES_NAME1(name, LANES_LEVEL)
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
-/* With up to so many tokens the weights' memory is the bound: what lies so many bytes further on is
- * asked for (spn_fetch). */
-#define FMAT_FETCH_TOKENS 4
+/* Rows that are read where they are: a tile's last tokens ask for the next tile's (spn_fetch), at
+ * least so many bytes ahead. */
 #define FMAT_FETCH_AHEAD ((size_t)8192)
+/* With up to so many tokens the weights' memory is the bound. */
+#define FMAT_STREAM_TOKENS 4
 
 /* Up to so many tokens, times the bytes of an element, copying rows costs more than it gains:
  * measured. */
@@ -48,6 +52,10 @@
 #define FMAT_ROW_SUMS (FMAT_TOKENS * 16)
 static_assert(FMAT_PANEL_ROWS * FMAT_ROW_SUMS * sizeof(float) <= SPN_FMAT_SUMS_BYTES, "sums");
 static_assert(FMAT_ROWS <= SPN_FMAT_MAX_ROWS, "the panel");
+/* Rows of a tile then. Registers of half the lanes are twice the walks of one chain a
+ * row, which two rows do not fill. */
+#define FMAT_STREAM_ROWS (HW_LANES == 16 ? 2 : FMAT_ROWS)
+static_assert(FMAT_ROWS % FMAT_STREAM_ROWS == 0, "they are some of a tile's rows");
 
 /* Rows of weights: as they are in the file, or in a panel. */
 typedef struct fmat_rows {
@@ -71,6 +79,8 @@ typedef struct fmat_tile {
     size_t ldx, k;
     float *y;
     size_t ldy;
+    size_t n_rows; /* FMAT_ROWS, or FMAT_STREAM_ROWS */
+    bool asks;     /* for the next tile's rows: the last tokens that meet these where they are */
 } fmat_tile;
 
 static ALWAYS_INLINE size_t element_bytes(spn_type type) { return type == SPN_TYPE_F32 ? 4 : 2; }
@@ -88,9 +98,10 @@ static ALWAYS_INLINE v16 weight_n(spn_type type, const uint8_t *w, size_t n) {
 }
 
 /* One share of the lanes from `begin` to `end` of k, whole steps: added to sums[r][t][16]. `type`,
- * `rows` and `tokens` are constants where this is inlined. */
+ * `rows`, `tokens` and `asks` are constants where this is inlined. */
 static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_t rows,
-                                     size_t tokens, size_t begin, size_t end, float *sums) {
+                                     size_t tokens, bool asks, size_t begin, size_t end,
+                                     float *sums) {
     hw sum[FMAT_ROWS][FMAT_TOKENS];
     SPN_UNROLL(8)
     for (size_t r = 0; r < rows; r++) {
@@ -98,15 +109,14 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
         for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_load(sums + (r * FMAT_TOKENS + t) * 16);
     }
     const bool near = spn_fetches_near();
-    const bool fetch = tokens <= FMAT_FETCH_TOKENS && rows == FMAT_ROWS && begin % 16 == 0;
-    const size_t whole = tile->rows.tile_bytes, step = FMAT_ROWS * 16 * element_bytes(type);
+    const size_t whole = rows * tile->rows.row_bytes, step = rows * 16 * element_bytes(type);
     const uint8_t *next =
         tile->rows.w + (whole > FMAT_FETCH_AHEAD ? whole : FMAT_FETCH_AHEAD) + begin / 16 * step;
     const uint8_t *at =
         tile->rows.w + begin / 16 * tile->rows.step_bytes + begin % 16 * element_bytes(type);
     for (size_t i = begin; i < end; i += 16, next += step, at += tile->rows.step_bytes) {
         hw x[FMAT_TOKENS];
-        if (fetch) spn_fetch(next, step, near);
+        if (asks) spn_fetch(next, step, near);
         SPN_UNROLL(8)
         for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
         SPN_UNROLL(8)
@@ -125,36 +135,38 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
 
 /* From `begin` to `end` of k, whole steps. */
 static ALWAYS_INLINE void tile_part(spn_type type, const fmat_tile *tile, size_t rows,
-                                    size_t tokens, size_t begin, size_t end, float *sums) {
+                                    size_t tokens, bool asks, size_t begin, size_t end,
+                                    float *sums) {
     const size_t chunk = FMAT_TOGETHER ? end - begin : FMAT_CHUNK;
     for (size_t i = begin; i < end; i += chunk)
         for (size_t lane = 0; lane < 16; lane += HW_LANES)
-            tile_lanes(type, tile, rows, tokens, i + lane, end - i < chunk ? end : i + chunk,
-                       sums + lane);
+            tile_lanes(type, tile, rows, tokens, asks && lane == 0, i + lane,
+                       end - i < chunk ? end : i + chunk, sums + lane);
 }
 
 /* With the number of tokens as a constant. */
 static ALWAYS_INLINE void tile_by_tokens(spn_type type, const fmat_tile *tile, size_t rows,
-                                         size_t tokens, size_t begin, size_t end, float *sums) {
+                                         size_t tokens, bool asks, size_t begin, size_t end,
+                                         float *sums) {
     switch (tokens) {
     case 1:
-        tile_part(type, tile, rows, 1, begin, end, sums);
+        tile_part(type, tile, rows, 1, asks, begin, end, sums);
         break;
     case 2:
-        tile_part(type, tile, rows, 2, begin, end, sums);
+        tile_part(type, tile, rows, 2, asks, begin, end, sums);
         break;
     case 3:
-        tile_part(type, tile, rows, 3, begin, end, sums);
+        tile_part(type, tile, rows, 3, asks, begin, end, sums);
         break;
 #if FMAT_TOKENS > 3
     case 4:
-        tile_part(type, tile, rows, 4, begin, end, sums);
+        tile_part(type, tile, rows, 4, asks, begin, end, sums);
         break;
     case 5:
-        tile_part(type, tile, rows, 5, begin, end, sums);
+        tile_part(type, tile, rows, 5, asks, begin, end, sums);
         break;
     case 6:
-        tile_part(type, tile, rows, 6, begin, end, sums);
+        tile_part(type, tile, rows, 6, asks, begin, end, sums);
         break;
 #endif
     default:
@@ -162,29 +174,39 @@ static ALWAYS_INLINE void tile_by_tokens(spn_type type, const fmat_tile *tile, s
     }
 }
 
-/* One noinline body for each type and whole or single rows. */
-#define TILE_OF(name, type)                                                                       \
-    static __attribute__((noinline)) void name##_rows(const fmat_tile *t, size_t n, size_t begin, \
-                                                      size_t end, float *sums) {                  \
-        tile_by_tokens(type, t, FMAT_ROWS, n, begin, end, sums);                                  \
-    }                                                                                             \
-    static __attribute__((noinline)) void name##_row(const fmat_tile *t, size_t n, size_t begin,  \
-                                                     size_t end, float *sums) {                   \
-        tile_by_tokens(type, t, 1, n, begin, end, sums);                                          \
+/* One noinline body for each type and kind of tile. */
+#define BODY_OF(name, type, rows, asks)                                                    \
+    static __attribute__((noinline)) void name(const fmat_tile *t, size_t n, size_t begin, \
+                                               size_t end, float *sums) {                  \
+        tile_by_tokens(type, t, rows, n, asks, begin, end, sums);                          \
+    }
+#define TILE_OF(name, type)                                                               \
+    BODY_OF(name##_rows, type, FMAT_ROWS, false)                                          \
+    BODY_OF(name##_last, type, FMAT_ROWS, true)                                           \
+    BODY_OF(name##_stream, type, FMAT_STREAM_ROWS, true)                                  \
+    BODY_OF(name##_row, type, 1, false)                                                   \
+    static void name(const fmat_tile *t, size_t rows, size_t n, size_t begin, size_t end, \
+                     float *sums) {                                                       \
+        if (rows == 1)                                                                    \
+            name##_row(t, n, begin, end, sums);                                           \
+        else if (rows < FMAT_ROWS)                                                        \
+            name##_stream(t, n, begin, end, sums);                                        \
+        else                                                                              \
+            (t->asks ? name##_last : name##_rows)(t, n, begin, end, sums);                \
     }
 TILE_OF(tile_f32, SPN_TYPE_F32)
 TILE_OF(tile_f16, SPN_TYPE_F16)
 TILE_OF(tile_bf16, SPN_TYPE_BF16)
 
-/* A tile of FMAT_ROWS rows, or of one. */
-static void tile_any(spn_type type, const fmat_tile *tile, bool whole, size_t tokens, size_t begin,
+/* A tile of FMAT_ROWS or FMAT_STREAM_ROWS rows, or of one. */
+static void tile_any(spn_type type, const fmat_tile *tile, size_t rows, size_t tokens, size_t begin,
                      size_t end, float *sums) {
     if (type == SPN_TYPE_F16)
-        (whole ? tile_f16_rows : tile_f16_row)(tile, tokens, begin, end, sums);
+        tile_f16(tile, rows, tokens, begin, end, sums);
     else if (type == SPN_TYPE_BF16)
-        (whole ? tile_bf16_rows : tile_bf16_row)(tile, tokens, begin, end, sums);
+        tile_bf16(tile, rows, tokens, begin, end, sums);
     else
-        (whole ? tile_f32_rows : tile_f32_row)(tile, tokens, begin, end, sums);
+        tile_f32(tile, rows, tokens, begin, end, sums);
 }
 
 /* What is left of k, and the fold. */
@@ -213,9 +235,9 @@ static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, 
         size_t end = whole - begin < chunk ? whole : begin + chunk;
         fmat_tile tile = *group;
         for (size_t r = 0, n; r < n_rows; r += n) {
-            n = n_rows - r < FMAT_ROWS ? 1 : FMAT_ROWS;
+            n = n_rows - r < tile.n_rows ? 1 : tile.n_rows;
             tile.rows.w = row_at(&group->rows, r);
-            tile_any(type, &tile, n > 1, tokens, begin, end, sums + r * FMAT_ROW_SUMS);
+            tile_any(type, &tile, n, tokens, begin, end, sums + r * FMAT_ROW_SUMS);
         }
     }
     finish_rows(type, group, n_rows, tokens, sums);
@@ -224,12 +246,18 @@ static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, 
 /* All tokens against a panel's rows, a group of tokens at a time; where k is one chunk, a tile at a
  * time, whose sums stay near. */
 static void panel_product(spn_type type, const spn_matmul_args *args, const fmat_rows *rows,
-                          size_t row, size_t n_rows, float *sums) {
+                          bool in_place, size_t row, size_t n_rows, float *sums) {
     const bool together = FMAT_TOGETHER && args->k > FMAT_CHUNK;
     for (size_t t = 0; t < args->n_tokens; t += FMAT_TOKENS) {
         size_t left = args->n_tokens - t;
-        fmat_tile group = {*rows,    args->act.x + t * args->act.ldx, args->act.ldx, args->k, NULL,
-                           args->ldy};
+        fmat_tile group = {.rows = *rows,
+                           .x = args->act.x + t * args->act.ldx,
+                           .ldx = args->act.ldx,
+                           .k = args->k,
+                           .ldy = args->ldy,
+                           .n_rows =
+                               args->n_tokens <= FMAT_STREAM_TOKENS ? FMAT_STREAM_ROWS : FMAT_ROWS,
+                           .asks = in_place && left <= FMAT_TOKENS};
         for (size_t r = 0, n; r < n_rows; r += n) {
             n = together || n_rows - r < FMAT_ROWS ? n_rows - r : FMAT_ROWS;
             group.rows.w = row_at(rows, r);
@@ -272,7 +300,7 @@ static void matmul(spn_type type, const spn_matmul_args *args, size_t begin, siz
         fmat_rows rows = {args->w + row * args->row_bytes, args->row_bytes,
                           FMAT_ROWS * args->row_bytes, 16 * bytes};
         if (!few) rows = fill_panel(panel, args, row, n_rows, bytes);
-        panel_product(type, args, &rows, row, n_rows, sums);
+        panel_product(type, args, &rows, few, row, n_rows, sums);
     }
 }
 
