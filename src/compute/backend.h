@@ -268,12 +268,12 @@ typedef struct spn_op_route {
     spn_routes *routes;
 } spn_op_route;
 
-/* Puts the activations of each slot's row side by side, times the slot's weight with
- * `weigh_input`. */
+/* Puts the activations of each slot's row side by side: the numbers with `floats`, and the forms,
+ * which acts has then. With `weigh_input` times the slot's weight, and quantised anew. */
 typedef struct spn_op_moe_gather {
     const spn_routes *routes;
     spn_acts acts, out;
-    bool weigh_input;
+    bool weigh_input, floats;
     unsigned forms;
 } spn_op_moe_gather;
 

@@ -104,6 +104,10 @@ static inline uint32_t cpu_ceil_div(size_t a, size_t b) {
 void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, unsigned forms, size_t row,
                            size_t begin, size_t n);
 
+/* The `forms` of a whole row are those of another. */
+void spn_cpu_copy_forms(const spn_acts *to, size_t to_row, const spn_acts *from, size_t from_row,
+                        unsigned forms);
+
 /* y[t * ldy + r - r0] = W[mat] row r . row t of act, for rows r0 <= r < r1. */
 void spn_cpu_multiply(const cpu_job *job, const spn_matrix *w, size_t mat, size_t r0, size_t r1,
                       const spn_act *act, size_t n_tokens, float *y, size_t ldy);

@@ -67,6 +67,24 @@ void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, unsigned fo
     }
 }
 
+static void copy_form(const spn_acts *to, size_t to_row, const spn_acts *from, size_t from_row,
+                      spn_act_form form) {
+    bool groups = form == SPN_ACT_FORM_GROUPS;
+    size_t k = to->k, n = k / (groups ? SPN_ACT_GROUP : SPN_ACT_BLOCK);
+    act_part y = part_at(to, form, to_row, 0), x = part_at(from, form, from_row, 0);
+    memcpy(y.q, x.q, k);
+    memcpy(y.d, x.d, n * sizeof *y.d);
+    memcpy(y.sum, x.sum, k / 16 * sizeof *y.sum);
+    if (!groups) memcpy(y.dsum, x.dsum, n * sizeof *y.dsum);
+}
+
+void spn_cpu_copy_forms(const spn_acts *to, size_t to_row, const spn_acts *from, size_t from_row,
+                        unsigned forms) {
+    assert(to->k == from->k);
+    if (forms & SPN_ACT_FORM_BLOCKS) copy_form(to, to_row, from, from_row, SPN_ACT_FORM_BLOCKS);
+    if (forms & SPN_ACT_FORM_GROUPS) copy_form(to, to_row, from, from_row, SPN_ACT_FORM_GROUPS);
+}
+
 /* A task is a part of a row: with one token that is all there is to share out. */
 enum { QUANTIZE_PART = 1024 };
 

@@ -148,10 +148,16 @@ static float slot_weight(const spn_routes *routes, uint32_t slot) {
 
 static void gather_slot(const cpu_job *job, uint32_t slot) {
     const spn_op_moe_gather *op = &job->op->moe_gather;
+    size_t row = op->routes->slot_row[slot];
     float *y = cpu_row(op->out.x, slot);
-    memcpy(y, cpu_row(op->acts.x, op->routes->slot_row[slot]), op->out.k * sizeof *y);
-    if (op->weigh_input) job->kernels->scale(y, y, slot_weight(op->routes, slot), op->out.k);
-    spn_cpu_quantize_part(job, &op->out, op->forms, slot, 0, op->out.k);
+    const float *x = cpu_row(op->acts.x, row);
+    if (op->weigh_input) {
+        job->kernels->scale(y, x, slot_weight(op->routes, slot), op->out.k);
+        spn_cpu_quantize_part(job, &op->out, op->forms, slot, 0, op->out.k);
+        return;
+    }
+    if (op->floats) memcpy(y, x, op->out.k * sizeof *y);
+    spn_cpu_copy_forms(&op->out, slot, &op->acts, row, op->forms);
 }
 
 static void gather_run(const cpu_job *job, uint32_t task) {

@@ -42,15 +42,30 @@ static void write_route(spn_pass *pass, const spn_experts *experts, const spn_ac
                        .routes = &pass->routes};
 }
 
-/* The chosen experts' weighted sum. With weigh_input (llama4) the weight is on the input, and the
- * outputs are summed as they are. */
+/* What the experts' gates and units want of an input that is gathered for them as it is. */
+static unsigned chosen_forms(const spn_pass *pass, const spn_experts *experts) {
+    if (pass->network->weigh_input) return 0;
+    return spn_pass_form(pass, &experts->gate.w) | spn_pass_form(pass, &experts->up.w);
+}
+
+static bool reads_floats(const spn_pass *pass, const spn_matrix *w) {
+    return w->data != NULL && spn_pass_form(pass, w) == 0;
+}
+
+/* The chosen experts' weighted sum; `input` has chosen_forms. With weigh_input (llama4) the weight
+ * is on the input, and the outputs are summed as they are. */
 static void write_chosen(spn_pass *pass, const spn_experts *experts, const spn_acts *input,
                          spn_branch branch) {
     const spn_network *network = pass->network;
     spn_routes *routes = &pass->routes;
     unsigned q_in = spn_pass_form(pass, &experts->gate.w) | spn_pass_form(pass, &experts->up.w);
-    spn_pass_emit(pass, SPN_OP_MOE_GATHER, pass->n_rows)->moe_gather =
-        (spn_op_moe_gather){routes, *input, pass->slot_in, network->weigh_input, q_in};
+    spn_pass_emit(pass, SPN_OP_MOE_GATHER, pass->n_rows)->moe_gather = (spn_op_moe_gather){
+        .routes = routes,
+        .acts = *input,
+        .out = pass->slot_in,
+        .weigh_input = network->weigh_input,
+        .floats = reads_floats(pass, &experts->gate.w) || reads_floats(pass, &experts->up.w),
+        .forms = q_in};
     spn_pass_emit(pass, SPN_OP_MOE_GLU, pass->n_rows)->moe_glu =
         (spn_op_moe_glu){routes,
                          {.acts = pass->slot_in,
@@ -105,7 +120,7 @@ unsigned spn_pass_ffn_forms(const spn_pass *pass, const spn_layer *layer) {
     const spn_experts *experts = layer->experts;
     unsigned forms = spn_pass_form(pass, &layer->gate.w) | spn_pass_form(pass, &layer->up.w);
     if (experts == NULL) return forms;
-    return forms | spn_pass_form(pass, &experts->router.w) |
+    return forms | chosen_forms(pass, experts) | spn_pass_form(pass, &experts->router.w) |
            spn_pass_form(pass, &experts->shared_up.w) |
            spn_pass_form(pass, &experts->shared_gate.w) |
            spn_pass_form(pass, &experts->shared_switch.w);
@@ -127,7 +142,7 @@ void spn_pass_dense_and_experts(spn_pass *pass, const spn_layer *layer) {
     spn_pass_norm(pass, &router_norm, pass->x, &pass->router_in,
                   spn_pass_form(pass, &experts->router.w));
     write_route(pass, experts, &pass->router_in, 1.0f / sqrtf((float)pass->network->n_embd));
-    spn_pass_norm(pass, &layer->moe_norm, pass->x, &pass->in, 0);
+    spn_pass_norm(pass, &layer->moe_norm, pass->x, &pass->in, chosen_forms(pass, experts));
     write_chosen(pass, experts, &pass->in, moe_tmp);
     spn_pass_norm_to(pass, &layer->moe_post_norm, pass->moe_tmp, pass->moe_tmp, false);
     spn_pass_map(pass, SPN_MAP_ADD, pass->network->n_embd, pass->tmp, pass->moe_tmp, pass->tmp, 0,
