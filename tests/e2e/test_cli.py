@@ -248,6 +248,8 @@ def test_bench_json():
     info = json.loads(done.out)
     for key in ("prompt_tok_s", "gen_tok_s", "load_s", "weight_bytes_per_token"):
         true(info[key] > 0, "%s is %r" % (key, info[key]))
+    # 5 layers, 4 heads of 8 numbers for K and V, f16; tokens 2 to 9 see 5 before them on average.
+    equal(info["kv_bytes_per_token"], 5 * 5 * 4 * (8 + 8) * 2, "what a token reads of the cache")
 
 
 def test_detect_ram():

@@ -87,6 +87,25 @@ static void full_caches_take_their_size(void **state) {
     }
 }
 
+static void a_token_reads_what_it_sees(void **state) {
+    (void)state;
+    spn_network network;
+    spn_layer layers[N_LAYER];
+    spn_kv_cache *cache = cache_of(&network, layers, 4096);
+    assert_int_equal(spn_kv_cache_read_bytes(cache, 0), 0);
+    assert_int_equal(spn_kv_cache_read_bytes(cache, 1000), bytes_of(1000));
+    layers[1].window = 100; /* this layer sees no more of the thousand */
+    assert_int_equal(spn_kv_cache_read_bytes(cache, 1000), (bytes_of(1000) + bytes_of(100)) / 2);
+    layers[1] = (spn_layer){.mixer = SPN_MIXER_LINEAR};
+    network.dim_state = 128;
+    network.n_key_head = 2;
+    network.n_value_head = 4;
+    network.n_taps = 4;
+    uint64_t state_bytes = 4 * (3 * 8 * 128 + 4 * 128 * 128); /* inputs of 8 heads, four matrices */
+    assert_int_equal(spn_kv_cache_read_bytes(cache, 1000), bytes_of(1000) / 2 + state_bytes);
+    spn_kv_cache_free(cache);
+}
+
 #ifdef __linux__
 /* kB of huge pages of this process; -1: the system does not tell, or gives none. */
 static long huge_kb(void) {
@@ -126,6 +145,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_long_context_costs_what_is_filled),
         cmocka_unit_test(full_caches_take_their_size),
+        cmocka_unit_test(a_token_reads_what_it_sees),
 #ifdef __linux__
         cmocka_unit_test(what_a_prompt_fills_comes_huge),
 #endif
