@@ -52,8 +52,8 @@
 #define FMAT_ROW_SUMS (FMAT_TOKENS * 16)
 static_assert(FMAT_PANEL_ROWS * FMAT_ROW_SUMS * sizeof(float) <= SPN_FMAT_SUMS_BYTES, "sums");
 static_assert(FMAT_ROWS <= SPN_FMAT_MAX_ROWS, "the panel");
-/* Rows of a tile then. Registers of half the lanes are twice the walks of one chain a
- * row, which two rows do not fill. */
+/* Rows of a tile for so few tokens. Two chains of half a register each would not keep the
+ * multipliers busy, so such levels stay at four. */
 #define FMAT_STREAM_ROWS (HW_LANES == 16 ? 2 : FMAT_ROWS)
 static_assert(FMAT_ROWS % FMAT_STREAM_ROWS == 0, "they are some of a tile's rows");
 

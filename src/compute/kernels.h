@@ -2,7 +2,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * A level (ref, avx2, avx512, neon, ...) is one file per kernel family: qmat_*.c multiplies
- * quantised matrices, fmat_*.c float ones, attn_*.c attends, vec_*.c does the rest.
+ * quantised matrices, fmat_*.c float ones, attn_*.c attends, delta_*.c is linear attention's rule,
+ * vec_*.c does the rest.
  * spn_kernels_get fills a table with the reference and lets each level up to the one asked for
  * override entries. Tables are constant afterwards: share them freely.
  *
