@@ -29,16 +29,7 @@
 #define VEC_LANES_MATH_ONLY
 #include "compute/vec_lanes.h"
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
 #define TILES (SPN_KV_BLOCK / SPN_KV_TILE)
-
-/* What the next step reads from memory is asked for while this one computes, some lines at each
- * position or element. */
-typedef struct attn_ahead {
-    const uint8_t *at, *end;
-    size_t n_lines; /* at a time */
-    bool near;      /* into the first cache */
-} attn_ahead;
 
 /* What one call works with; all of it lies in the scratch. */
 typedef struct attn_work {
@@ -48,15 +39,15 @@ typedef struct attn_work {
     const uint8_t *k, *v;
     size_t k_tile, v_row;           /* bytes from one to the next */
     const uint8_t *next_k, *next_v; /* the cache's next block, NULL after the last */
-    attn_ahead ahead;
-    float *k_panel;    /* [TILES][dim_k][16] */
-    float *v_panel;    /* [64][wide_v] */
-    float *p;          /* [n_q][64]: scores, then probabilities */
-    float *o;          /* [n_q][wide_v] */
-    float *m, *l;      /* [n_q] */
-    uint32_t *lo, *hi; /* [n_q]: what row i sees of this block */
-    uint32_t *active;  /* [n_q]: the rows that see something */
-    size_t wide_v;     /* dim_v in whole registers of lanes */
+    spn_ahead ahead;                /* what is read next from memory */
+    float *k_panel;                 /* [TILES][dim_k][16] */
+    float *v_panel;                 /* [64][wide_v] */
+    float *p;                       /* [n_q][64]: scores, then probabilities */
+    float *o;                       /* [n_q][wide_v] */
+    float *m, *l;                   /* [n_q] */
+    uint32_t *lo, *hi;              /* [n_q]: what row i sees of this block */
+    uint32_t *active;               /* [n_q]: the rows that see something */
+    size_t wide_v;                  /* dim_v in whole registers of lanes */
 } attn_work;
 
 /* ---- conversion of a block ---- */
@@ -178,21 +169,9 @@ static void take_block(attn_work *work, uint32_t block, bool last, size_t lo, si
 
 /* ---- asking ahead ---- */
 
-/* Asks for n_bytes from `at` on (NULL: nothing) in n_steps. */
+/* Nothing where `at` is NULL. */
 static void ask_for(attn_work *work, const uint8_t *at, size_t n_bytes, size_t n_steps) {
-    work->ahead.at = work->ahead.end = at;
-    if (at == NULL) return;
-    work->ahead.end = at + n_bytes;
-    work->ahead.n_lines = (n_bytes / 64 + n_steps - 1) / n_steps;
-}
-
-static ALWAYS_INLINE void ask(attn_ahead *ahead) {
-    for (size_t i = ahead->n_lines; i > 0 && ahead->at < ahead->end; i--, ahead->at += 64) {
-        if (ahead->near)
-            __builtin_prefetch(ahead->at, 0, 3);
-        else
-            __builtin_prefetch(ahead->at, 0, 2);
-    }
+    work->ahead = at != NULL ? spn_ahead_of(at, n_bytes, n_steps) : (spn_ahead){0};
 }
 
 /* ---- scores ---- */
@@ -230,7 +209,7 @@ static ALWAYS_INLINE void scores(spn_type type, attn_work *work, const float *co
                                  float *const *s, size_t first_tile, size_t rows, size_t wide) {
     size_t dim_k = work->args->dim_k, step = is_blocked(type) ? 16 : dim_k;
     const uint8_t *tile = work->k + first_tile * work->k_tile;
-    attn_ahead ahead = work->ahead;
+    spn_ahead ahead = work->ahead;
     v16 sum[ATTN_ROWS][4], d[4];
     SPN_UNROLL(8)
     for (size_t r = 0; r < rows; r++) {
@@ -244,7 +223,7 @@ static ALWAYS_INLINE void scores(spn_type type, attn_work *work, const float *co
             d[t] = is_blocked(type) ? v_load_f16(group + t * work->k_tile) : v_zero();
         for (size_t e = 0; e < step; e++) {
             v16 column[4];
-            ask(&ahead);
+            spn_fetch_step(&ahead);
             SPN_UNROLL(4)
             for (size_t t = 0; t < wide; t++)
                 column[t] = k_column(type, group + t * work->k_tile, e, base % 32, d[t]);
@@ -345,7 +324,7 @@ static ALWAYS_INLINE void pv(spn_type type, attn_work *work, float *const *o, co
                              size_t first, size_t rows, size_t wide, size_t begin, size_t end) {
     size_t half = wide == 1 ? first % 32 : 0;
     const uint8_t *row = work->v + piece_bytes(type, first) + begin * work->v_row;
-    attn_ahead ahead = work->ahead;
+    spn_ahead ahead = work->ahead;
     v16 sum[ATTN_ROWS][4];
     SPN_UNROLL(8)
     for (size_t r = 0; r < rows; r++) {
@@ -354,7 +333,7 @@ static ALWAYS_INLINE void pv(spn_type type, attn_work *work, float *const *o, co
     }
     for (size_t j = begin; j < end; j++, row += work->v_row) {
         v16 value[4];
-        ask(&ahead);
+        spn_fetch_step(&ahead);
         SPN_UNROLL(4)
         for (size_t d = 0; d < wide; d++) value[d] = v_piece(type, row, d, half);
         SPN_UNROLL(8)
@@ -555,7 +534,7 @@ static void attend_group(attn_work *work, const uint32_t *rows, size_t n, bool a
 static attn_work start_work(const spn_attn_args *args) {
     size_t wide_v = (args->dim_v + 15) / 16 * 16, n = args->n_q;
     float *at = args->scratch;
-    attn_work work = {.args = args, .wide_v = wide_v, .ahead.near = spn_fetches_near()};
+    attn_work work = {.args = args, .wide_v = wide_v};
     work.k_panel = at, at += SPN_KV_BLOCK * args->dim_k;
     work.v_panel = at, at += SPN_KV_BLOCK * wide_v;
     work.p = at, at += SPN_KV_BLOCK * n;

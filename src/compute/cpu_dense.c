@@ -29,7 +29,7 @@ typedef struct act_part {
 
 static act_part part_at(const spn_acts *acts, spn_act_form form, size_t row, size_t begin) {
     bool groups = form == SPN_ACT_FORM_GROUPS;
-    size_t n = groups ? SPN_ACT_GROUP : SPN_ACT_BLOCK, at = row * (acts->k / n) + begin / n;
+    size_t n = spn_act_form_len(form), at = row * (acts->k / n) + begin / n;
     uint8_t *host = acts->buffer->host;
     return (act_part){
         .q = (int8_t *)host + acts->parts[groups].q + row * acts->k + begin,
@@ -69,13 +69,12 @@ void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, unsigned fo
 
 static void copy_form(const spn_acts *to, size_t to_row, const spn_acts *from, size_t from_row,
                       spn_act_form form) {
-    bool groups = form == SPN_ACT_FORM_GROUPS;
-    size_t k = to->k, n = k / (groups ? SPN_ACT_GROUP : SPN_ACT_BLOCK);
+    size_t k = to->k, n = k / spn_act_form_len(form);
     act_part y = part_at(to, form, to_row, 0), x = part_at(from, form, from_row, 0);
     memcpy(y.q, x.q, k);
     memcpy(y.d, x.d, n * sizeof *y.d);
     memcpy(y.sum, x.sum, k / 16 * sizeof *y.sum);
-    if (!groups) memcpy(y.dsum, x.dsum, n * sizeof *y.dsum);
+    if (form == SPN_ACT_FORM_BLOCKS) memcpy(y.dsum, x.dsum, n * sizeof *y.dsum);
 }
 
 void spn_cpu_copy_forms(const spn_acts *to, size_t to_row, const spn_acts *from, size_t from_row,

@@ -21,7 +21,7 @@ static uint32_t head_matmul_tasks(const cpu_backend *cpu, const spn_op *op,
  * element and lies where attention has CPU_QUERY_ROWS rows of floats. */
 static_assert(2 * HEAD_TOKENS <= 4 * CPU_QUERY_ROWS, "room for the tokens of a task");
 static void quantize_head(const cpu_job *job, spn_act *act, unsigned form, size_t k, size_t n) {
-    size_t block = form == SPN_ACT_FORM_GROUPS ? SPN_ACT_GROUP : SPN_ACT_BLOCK, blocks = k / block;
+    size_t blocks = k / spn_act_form_len(form);
     float *d = job->scratch->heads, *dsum = d + n * blocks;
     int16_t *sum = (int16_t *)(void *)(dsum + n * blocks);
     int8_t *q = (int8_t *)(sum + n * (k / 16));

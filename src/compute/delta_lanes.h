@@ -10,10 +10,6 @@
  */
 #include "compute/kernels.h"
 
-#define LANES_NAME2(name, level) name##_##level
-#define LANES_NAME1(name, level) LANES_NAME2(name, level)
-#define LANES_NAME(name) LANES_NAME1(name, LANES_LEVEL)
-
 typedef struct delta_block {
     const spn_delta_args *args;
     size_t column, n_last; /* columns in the last register */
@@ -34,8 +30,8 @@ static inline void delta_store(float *y, v16 x, int c, int wide, size_t n_last) 
 }
 
 /* A walk over the rows of S: `update` by token t - 1, `ahead` for token t. */
-static inline __attribute__((always_inline)) void delta_walk(delta_block *block, size_t t, int wide,
-                                                             bool update, bool ahead) {
+static ALWAYS_INLINE void delta_walk(delta_block *block, size_t t, int wide, bool update,
+                                     bool ahead) {
     const spn_delta_args *args = block->args;
     size_t d = args->d, n_last = block->n_last;
     const float *k = args->k + t * d, *q_old = args->q + (t - update) * d;
@@ -68,8 +64,8 @@ static inline __attribute__((always_inline)) void delta_walk(delta_block *block,
     }
 }
 
-static inline __attribute__((always_inline)) void
-delta_columns(const spn_delta_args *args, size_t column, int wide, size_t n_last) {
+static ALWAYS_INLINE void delta_columns(const spn_delta_args *args, size_t column, int wide,
+                                        size_t n_last) {
     delta_block block = {.args = args, .column = column, .n_last = n_last};
     delta_walk(&block, 0, wide, false, true);
     for (size_t t = 0; t < args->n_tokens; t++) {

@@ -26,11 +26,6 @@
  */
 #include "compute/kernels.h"
 
-#define LANES_NAME2(name, level) name##_##level
-#define LANES_NAME1(name, level) LANES_NAME2(name, level)
-#define LANES_NAME(name) LANES_NAME1(name, LANES_LEVEL)
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
 /* Rows that are read where they are: a tile's last tokens ask for the next tile's (spn_fetch), at
  * least so many bytes ahead. */
 #define FMAT_FETCH_AHEAD ((size_t)8192)

@@ -93,6 +93,10 @@ typedef enum spn_act_form {
 #define SPN_ACT_FORMS 2
 /* What weights of a type want; 0: floats. */
 unsigned spn_act_form_of(spn_type type);
+/* The elements that share a scale. */
+static inline size_t spn_act_form_len(unsigned form) {
+    return form == SPN_ACT_FORM_GROUPS ? SPN_ACT_GROUP : SPN_ACT_BLOCK;
+}
 
 /* The activations of a product. Float weights read `x`, quantised ones the rest, in the form that
  * their type wants: n is 32 or 128. */
@@ -250,6 +254,26 @@ static inline void spn_fetch(const uint8_t *from, size_t n, const bool near) {
         for (size_t at = 0; at < n; at += 64) __builtin_prefetch(from + at, 0, 3);
     else
         for (size_t at = 0; at < n; at += 64) __builtin_prefetch(from + at, 0, 2);
+}
+
+/* Bytes that are asked for in steps while others are computed with: a burst would fill the queue in
+ * which other loads stand too. */
+typedef struct spn_ahead {
+    const uint8_t *at, *end;
+    size_t step; /* bytes, of whole lines */
+    bool near;
+} spn_ahead;
+
+/* n_steps: at least 1. */
+static inline spn_ahead spn_ahead_of(const uint8_t *from, size_t n_bytes, size_t n_steps) {
+    size_t n_lines = (n_bytes + 64 * n_steps - 1) / (64 * n_steps);
+    return (spn_ahead){from, from + n_bytes, 64 * n_lines, spn_fetches_near()};
+}
+
+static inline void spn_fetch_step(spn_ahead *ahead) {
+    if (ahead->at >= ahead->end) return;
+    spn_fetch(ahead->at, ahead->step, ahead->near);
+    ahead->at += ahead->step;
 }
 
 /* Scratch that products with float weights need for rows of k: sums and a panel (fmat_lanes.h),

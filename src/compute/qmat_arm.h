@@ -35,7 +35,6 @@
 #include "compute/quant.h"
 #include "compute/vec_math.h"
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
 #define PANEL_ROWS 16 /* 42 bytes an element of the row: in the second cache */
 
 typedef enum panel_kind {

@@ -27,12 +27,12 @@ static size_t n_tile_sums(const panels_plan *plan) {
     return plan->n_chains * TILE_TOKENS * PANEL_ROWS;
 }
 
-static tile_fetch fetch_next_rows(const spn_matmul_args *args, size_t r, size_t n_rows) {
-    const uint8_t *next = args->w + r * args->row_bytes;
-    size_t n = n_rows * args->row_bytes;
+/* What the next panel will be unpacked from: asked for while this one is multiplied, or a prompt of
+ * a few tokens would wait for memory in every panel. A little at every fourth step. */
+static spn_ahead fetch_next_rows(const spn_matmul_args *args, size_t r, size_t n_rows) {
     size_t n_tiles = ceil_div(n_rows, PANEL_ROWS) * ceil_div(args->n_tokens, TILE_TOKENS);
     size_t n_steps = spn_max_size(args->k / 16 * n_tiles, 1);
-    return (tile_fetch){next, next + n, ceil_div(n, 64 * n_steps) * 64, spn_fetches_near()};
+    return spn_ahead_of(args->w + r * args->row_bytes, n_rows * args->row_bytes, n_steps);
 }
 
 /* The n tokens from t on. Fills `start`; returns where its next part begins. */
@@ -107,7 +107,7 @@ static long_panels begin_long(const spn_matmul_args *args, const panels_plan *pl
 /* All tokens times the n panels that are unpacked, whose rows begin at r. */
 static void run_long_rows(const long_panels *p, const spn_matmul_args *args,
                           const panels_plan *plan, size_t n, size_t r, size_t end) {
-    tile_fetch fetch = fetch_next_rows(args, r + n * PANEL_ROWS, n * PANEL_ROWS);
+    spn_ahead fetch = fetch_next_rows(args, r + n * PANEL_ROWS, n * PANEL_ROWS);
     for (size_t t = 0, n_tokens; t < args->n_tokens; t += n_tokens) {
         tile_acts acts;
         n_tokens = tile_tokens(args->n_tokens - t);
@@ -163,7 +163,7 @@ static void begin_short(short_panels *p, const spn_matmul_args *args, const pane
 
 /* 32 rows, from which the weights come, times all tokens. */
 static void run_short_rows(short_panels *p, const spn_matmul_args *args, const panels_plan *plan,
-                           const uint8_t *const rows[PANEL_ROWS], tile_fetch *fetch) {
+                           const uint8_t *const rows[PANEL_ROWS], spn_ahead *fetch) {
     const size_t n_blocks = args->k / 32;
     memset(p->sums, 0, p->n_tiles * n_tile_sums(plan) * sizeof(float));
     for (size_t b = 0; b < n_blocks; b += FEW_BLOCKS) {
@@ -194,7 +194,7 @@ static void run_short(const spn_matmul_args *args, size_t begin, size_t end,
         const uint8_t *rows[PANEL_ROWS];
         size_t n_rows = spn_min_size(end - r, PANEL_ROWS);
         spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
-        tile_fetch fetch = fetch_next_rows(args, r + PANEL_ROWS, PANEL_ROWS);
+        spn_ahead fetch = fetch_next_rows(args, r + PANEL_ROWS, PANEL_ROWS);
         float *y = args->y + r;
         fetch_output(y, args->ldy, args->n_tokens);
         run_short_rows(&p, args, plan, rows, &fetch);

@@ -204,21 +204,6 @@ INLINE void transpose_16x16(__m512i *z) {
     }
 }
 
-/* What the next panel will be unpacked from: asked for while this one is multiplied, or a prompt of
- * a few tokens would wait for memory in every panel. A little at every fourth step: a burst would
- * fill the queue in which other loads stand too. */
-typedef struct tile_fetch {
-    const uint8_t *at, *end;
-    size_t step; /* bytes, of whole lines */
-    bool near;
-} tile_fetch;
-
-INLINE void fetch_step(tile_fetch *fetch) {
-    if (fetch->at >= fetch->end) return;
-    spn_fetch(fetch->at, fetch->step, fetch->near);
-    fetch->at += fetch->step;
-}
-
 /* 32 rows, or a part of their length, unpacked. How its parts stand, each engine tells; what one
  * has no use for is NULL. */
 typedef struct qmat_panel {
@@ -242,7 +227,7 @@ typedef struct tile_acts {
 } tile_acts;
 
 /* Adds a panel's products to a tile's sums: [chain][TILE_TOKENS][PANEL_ROWS]. */
-typedef void (*tile_fn)(const qmat_panel *panel, const tile_acts *acts, tile_fetch *fetch,
+typedef void (*tile_fn)(const qmat_panel *panel, const tile_acts *acts, spn_ahead *fetch,
                         float *sums);
 #define MAX_CHAINS 4
 
@@ -290,13 +275,13 @@ INLINE void tile_step(__m512i (*s)[2], const __m512i w[2], const panel_weights w
 
 /* The same of so many steps. */
 INLINE void tile_steps(__m512i (*s)[2], const uint8_t *w, const panel_weights which,
-                       const tile_acts *acts, size_t at, tile_fetch *fetch, const int n,
+                       const tile_acts *acts, size_t at, spn_ahead *fetch, const int n,
                        const int n_steps) {
     SPN_UNROLL(8)
     for (int j = 0; j < n_steps; j++) {
         const __m512i both[2] = {_mm512_load_si512(w + 128 * j),
                                  _mm512_load_si512(w + 128 * j + 64)};
-        if (j % 4 == 0) fetch_step(fetch);
+        if (j % 4 == 0) spn_fetch_step(fetch);
         tile_step(s, both, which, acts->q + at + 4 * j, acts->k, n);
     }
 }

@@ -68,7 +68,7 @@ static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
 
 /* sums += chain `chain` of n tokens and 32 rows. */
 INLINE void tile_chain(float *sums, const qmat_panel *panel, const tile_acts *acts,
-                       tile_fetch *fetch, size_t chain, const int n, const bool has_min) {
+                       spn_ahead *fetch, size_t chain, const int n, const bool has_min) {
     __m512 acc[TILE_TOKENS][2];
     load_sums(acc, sums, n);
     size_t slot = chain * panel->n_groups;
@@ -97,7 +97,7 @@ INLINE void tile_chain(float *sums, const qmat_panel *panel, const tile_acts *ac
 
 #define TILE(name, n, has_min)                                                    \
     static void tile_##name##_##n(const qmat_panel *panel, const tile_acts *acts, \
-                                  tile_fetch *fetch, float *sums) {               \
+                                  spn_ahead *fetch, float *sums) {                \
         for (size_t c = 0; c < MAX_CHAINS; c++, sums += TILE_TOKENS * PANEL_ROWS) \
             tile_chain(sums, panel, acts, fetch, c, n, has_min);                  \
     }

@@ -101,7 +101,7 @@ INLINE void tile_scale(__m512i (*s)[2], __m512i (*part)[2], const qmat_panel *pa
 
 /* The same from the panel; it is 32 or 16 elements long. */
 INLINE void tile_scaled(__m512i (*s)[2], const qmat_panel *panel, const uint8_t *w,
-                        const panel_weights which, const tile_acts *acts, tile_fetch *fetch,
+                        const panel_weights which, const tile_acts *acts, spn_ahead *fetch,
                         size_t at, const int n, const size_t len, const bool has_min) {
     __m512i part[TILE_TOKENS][2];
     tile_start(part, acts, at, n, has_min);
@@ -113,7 +113,7 @@ INLINE void tile_scaled(__m512i (*s)[2], const qmat_panel *panel, const uint8_t 
  * sums are then under way where 8 just cover the four cycles of a vpdpbusd, and nibbles are loaded
  * once. */
 INLINE void tile_pair(__m512i (*s)[2], const qmat_panel *panel, const uint8_t *w,
-                      const tile_acts *acts, tile_fetch *fetch, size_t b, const int n,
+                      const tile_acts *acts, spn_ahead *fetch, size_t b, const int n,
                       const bool has_min) {
     if (n > 4) {
         tile_scaled(s, panel, w, PANEL_LOW, acts, fetch, b, n, 32, has_min);
@@ -128,7 +128,7 @@ INLINE void tile_pair(__m512i (*s)[2], const qmat_panel *panel, const uint8_t *w
         const __m512i both[2] = {_mm512_load_si512(w + 128 * j),
                                  _mm512_load_si512(w + 128 * j + 64)};
         const int8_t *q = acts->q + 32 * b + 4 * j;
-        if (j % 2 == 0) fetch_step(fetch);
+        if (j % 2 == 0) spn_fetch_step(fetch);
         tile_step(low, both, PANEL_LOW, q, acts->k, n);
         tile_step(high, both, PANEL_HIGH, q + 32, acts->k, n);
     }
@@ -138,7 +138,7 @@ INLINE void tile_pair(__m512i (*s)[2], const qmat_panel *panel, const uint8_t *w
 
 /* S of group g. */
 INLINE void tile_sums(__m512i (*s)[2], const qmat_panel *panel, const tile_acts *acts,
-                      tile_fetch *fetch, size_t g, const int n, const groups_scale scale,
+                      spn_ahead *fetch, size_t g, const int n, const groups_scale scale,
                       const bool has_min, const bool nibbles) {
     tile_start(s, acts, g, n, has_min || scale != GROUPS_SCALE_NONE);
     for (size_t b = 4 * g; b < 4 * g + 4; b += nibbles ? 2 : 1) {
@@ -193,7 +193,7 @@ INLINE void tile_add_minima(__m512 (*acc)[2], const qmat_panel *panel, const til
 }
 
 /* The sums of a group take 24 registers, so those of the tile are met once a group. */
-INLINE void tile(const qmat_panel *panel, const tile_acts *acts, tile_fetch *fetch, float *sums,
+INLINE void tile(const qmat_panel *panel, const tile_acts *acts, spn_ahead *fetch, float *sums,
                  const int n, const groups_scale scale, const size_t n_pairs, const bool nibbles) {
     const bool has_min = n_pairs > 0;
     __m512 acc[TILE_TOKENS][2];
@@ -209,7 +209,7 @@ INLINE void tile(const qmat_panel *panel, const tile_acts *acts, tile_fetch *fet
 
 #define TILE(name, n, scale, n_pairs, nibbles)                                    \
     static void tile_##name##_##n(const qmat_panel *panel, const tile_acts *acts, \
-                                  tile_fetch *fetch, float *sums) {               \
+                                  spn_ahead *fetch, float *sums) {                \
         tile(panel, acts, fetch, sums, n, scale, n_pairs, nibbles);               \
     }
 #define TILES(name, scale, n_pairs, nibbles)                                            \

@@ -9,10 +9,6 @@
  */
 #include "compute/kernels.h"
 
-#define LANES_NAME2(name, level) name##_##level
-#define LANES_NAME1(name, level) LANES_NAME2(name, level)
-#define LANES_NAME(name) LANES_NAME1(name, LANES_LEVEL)
-
 /* ---- functions of vec_math.h ---- */
 
 static inline v16 v_exp(v16 x) {

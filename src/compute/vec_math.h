@@ -22,6 +22,14 @@
 
 #include "compute/quant.h"
 
+/* LANES_NAME(f) is f_<level>: the *_lanes.h files make each level's functions, and lanes_*.h tell
+ * which level it is. */
+#define LANES_NAME2(name, level) name##_##level
+#define LANES_NAME1(name, level) LANES_NAME2(name, level)
+#define LANES_NAME(name) LANES_NAME1(name, LANES_LEVEL)
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 /* Before a loop of a constant count whose sums must become registers. */
 #if defined(__clang__)
 #define SPN_UNROLL(n) _Pragma("unroll")

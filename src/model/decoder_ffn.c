@@ -5,6 +5,11 @@
 
 #include "model/decoder.h"
 
+/* What a gated unit wants of its input. */
+static unsigned unit_forms(const spn_pass *pass, const spn_linear *gate, const spn_linear *up) {
+    return spn_pass_form(pass, &gate->w) | spn_pass_form(pass, &up->w);
+}
+
 static void write_glu(spn_pass *pass, const spn_acts *input, const spn_linear *gate,
                       const spn_linear *up, const spn_acts *out, const spn_linear *reader) {
     spn_pass_emit(pass, SPN_OP_GLU, pass->n_rows)->glu =
@@ -44,8 +49,7 @@ static void write_route(spn_pass *pass, const spn_experts *experts, const spn_ac
 
 /* What the experts' gates and units want of an input that is gathered for them as it is. */
 static unsigned chosen_forms(const spn_pass *pass, const spn_experts *experts) {
-    if (pass->network->weigh_input) return 0;
-    return spn_pass_form(pass, &experts->gate.w) | spn_pass_form(pass, &experts->up.w);
+    return pass->network->weigh_input ? 0 : unit_forms(pass, &experts->gate, &experts->up);
 }
 
 static bool reads_floats(const spn_pass *pass, const spn_matrix *w) {
@@ -58,14 +62,13 @@ static void write_chosen(spn_pass *pass, const spn_experts *experts, const spn_a
                          spn_branch branch) {
     const spn_network *network = pass->network;
     spn_routes *routes = &pass->routes;
-    unsigned q_in = spn_pass_form(pass, &experts->gate.w) | spn_pass_form(pass, &experts->up.w);
     spn_pass_emit(pass, SPN_OP_MOE_GATHER, pass->n_rows)->moe_gather = (spn_op_moe_gather){
         .routes = routes,
         .acts = *input,
         .out = pass->slot_in,
         .weigh_input = network->weigh_input,
         .floats = reads_floats(pass, &experts->gate.w) || reads_floats(pass, &experts->up.w),
-        .forms = q_in};
+        .forms = unit_forms(pass, &experts->gate, &experts->up)};
     spn_pass_emit(pass, SPN_OP_MOE_GLU, pass->n_rows)->moe_glu =
         (spn_op_moe_glu){routes,
                          {.acts = pass->slot_in,
@@ -118,7 +121,7 @@ void spn_pass_ffn(spn_pass *pass, const spn_layer *layer, const spn_acts *input,
 
 unsigned spn_pass_ffn_forms(const spn_pass *pass, const spn_layer *layer) {
     const spn_experts *experts = layer->experts;
-    unsigned forms = spn_pass_form(pass, &layer->gate.w) | spn_pass_form(pass, &layer->up.w);
+    unsigned forms = unit_forms(pass, &layer->gate, &layer->up);
     if (experts == NULL) return forms;
     return forms | chosen_forms(pass, experts) | spn_pass_form(pass, &experts->router.w) |
            spn_pass_form(pass, &experts->shared_up.w) |
@@ -133,8 +136,8 @@ unsigned spn_pass_ffn_forms(const spn_pass *pass, const spn_layer *layer) {
 void spn_pass_dense_and_experts(spn_pass *pass, const spn_layer *layer) {
     const spn_experts *experts = layer->experts;
     spn_branch tmp = {pass->tmp, false, 1}, moe_tmp = {pass->moe_tmp, false, 1};
-    unsigned dense_q = spn_pass_form(pass, &layer->gate.w) | spn_pass_form(pass, &layer->up.w);
-    spn_pass_norm(pass, &layer->ffn_norm, pass->x, &pass->in, dense_q);
+    spn_pass_norm(pass, &layer->ffn_norm, pass->x, &pass->in,
+                  unit_forms(pass, &layer->gate, &layer->up));
     write_dense(pass, layer, &pass->in, tmp);
     spn_pass_norm_to(pass, &layer->dense_post_norm, pass->tmp, pass->tmp, false);
 
