@@ -111,7 +111,7 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
         tile->rows.w + begin / 16 * tile->rows.step_bytes + begin % 16 * element_bytes(type);
     for (size_t i = begin; i < end; i += 16, next += step, at += tile->rows.step_bytes) {
         hw x[FMAT_TOKENS];
-        if (asks) spn_fetch(next, step, near);
+        if (asks) spn_fetch_once(next, step, near);
         SPN_UNROLL(8)
         for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
         SPN_UNROLL(8)

@@ -306,7 +306,7 @@ INLINE void rows_kernel(const qmat_rows_job *job, const qmat_spec spec, const in
                 rows_pair(acc, p, 1, pairs + n_tokens, &spec, n_tokens);
                 pairs += 2 * n_tokens;
             }
-            spn_fetch(fetch, 4 * turn_bytes, near);
+            spn_fetch_once(fetch, 4 * turn_bytes, near);
             fetch += 4 * turn_bytes;
         }
         if (!groups) rows_rest(acc, p, job->n_blocks % 4, pairs, &spec, n_tokens);

@@ -113,7 +113,7 @@ INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int
             spec.load(&w, p);
             for (int t = 0; t < n_tokens; t++)
                 acc[t] = blocks_step(acc[t], &w, acts + t, spec.has_min, 0xffff);
-            spn_fetch(fetch, 4 * group_bytes, near);
+            spn_fetch_once(fetch, 4 * group_bytes, near);
             fetch += 4 * group_bytes;
             for (int i = 0; i < 4; i++) p[i] += group_bytes;
         }

@@ -241,7 +241,7 @@ INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int
         for (size_t b = 0; b < job->n_super; b++) {
             groups_step(acc, p, job->acts + b * 2 * n_tokens, job->d + b * 8 * n_tokens, &spec,
                         n_tokens);
-            spn_fetch(fetch, 4 * spec.bytes, near);
+            spn_fetch_once(fetch, 4 * spec.bytes, near);
             fetch += 4 * spec.bytes;
             for (int i = 0; i < 4; i++) p[i] += spec.bytes;
         }
