@@ -63,78 +63,80 @@ static bool is_cancelled(const walk *w) {
     return w->cancel != NULL && atomic_load_explicit(w->cancel, memory_order_relaxed) != 0;
 }
 
-/* ---- weights ahead ----
- *
- * With few tokens a pass is bound by reading weights, and the memory would rest while a member
- * waits for others at the end of an operation. Instead it fetches the beginning of what it will
- * most likely read next: of the next product, the beginning of its lane. */
+/* ---- tasks ---- */
 
-enum { AHEAD_OPS = 3, AHEAD_BYTES = 96 << 10, AHEAD_STEP = 1 << 10, LINE = 64 };
+typedef struct task_range {
+    uint32_t begin, end;
+    bool is_last; /* of its lane */
+} task_range;
 
-typedef struct fetch_ahead {
-    const uint8_t *at;
-    size_t n_left;
-} fetch_ahead;
+static uint64_t lane_of(uint32_t begin, uint32_t end) { return (uint64_t)end << 32 | begin; }
 
-static bool first_rows(const cpu_backend *cpu, const spn_op *op, uint32_t member,
-                       fetch_ahead *out) {
-    const spn_matrix *w = NULL;
-    if (op->kind == SPN_OP_MATMUL) w = &op->matmul.part[0].w;
-    if (op->kind == SPN_OP_GLU) w = op->glu.gate.data ? &op->glu.gate : &op->glu.up;
-    if (w == NULL) return false;
-    size_t step = spn_cpu_task_rows(cpu, w->n_rows, op->n_rows);
-    size_t row = w->n_rows / step * (member % cpu->n_lanes) / cpu->n_lanes * step;
-    if (row >= w->n_rows) return true;
-    out->at = cpu_matrix_row(w, 0, row);
-    out->n_left = spn_min_size(spn_min_size(step, w->n_rows - row) * w->row_bytes, AHEAD_BYTES);
+/* Takes tasks of a lane: its owner from the front, others from the back; one, or half of what is
+ * left, so that streams are long and what is waited for in the end is short. False when there is
+ * none. */
+static bool take_from(cpu_lane *lane, bool is_own, bool some, task_range *out) {
+    uint64_t left = atomic_load_explicit(&lane->left, memory_order_relaxed), rest;
+    do {
+        uint32_t begin = (uint32_t)left, end = (uint32_t)(left >> 32);
+        if (begin >= end) return false;
+        uint32_t n = some ? (end - begin + 1) / 2 : 1;
+        *out = is_own ? (task_range){begin, begin + n, n == end - begin}
+                      : (task_range){end - n, end, true};
+        rest = is_own ? lane_of(out->end, end) : lane_of(begin, out->begin);
+    } while (!atomic_compare_exchange_weak_explicit(&lane->left, &left, rest, memory_order_relaxed,
+                                                    memory_order_relaxed));
     return true;
 }
 
-static fetch_ahead look_ahead(const walk *w, size_t i, uint32_t member) {
-    fetch_ahead out = {0};
-    if (w->ops[i].n_rows >= CPU_MANY_TOKENS) return out;
-    for (size_t j = i + 1; j < w->n_ops && j <= i + AHEAD_OPS; j++)
-        if (first_rows(w->cpu, &w->ops[j], member, &out)) break;
-    return out;
-}
-
-static void fetch_some(fetch_ahead *ahead) {
-    size_t n = spn_min_size(ahead->n_left, AHEAD_STEP);
-    for (size_t i = 0; i < n; i += LINE) __builtin_prefetch(ahead->at + i, 0, 2);
-    ahead->at += n;
-    ahead->n_left -= n;
-}
-
-/* The next task of the member's own lane, else of the others'. False when there is none. */
-static bool take_task(const cpu_backend *cpu, cpu_lane *lanes, uint32_t member, uint32_t *task) {
-    for (uint32_t i = 0; i < cpu->n_lanes; i++) {
-        cpu_lane *lane = &lanes[(member + i) % cpu->n_lanes];
-        if (atomic_load_explicit(&lane->next, memory_order_relaxed) >= lane->end) continue;
-        *task = atomic_fetch_add_explicit(&lane->next, 1, memory_order_relaxed);
-        if (*task < lane->end) return true;
-    }
+/* From the member's own lane, else from the others'. */
+static bool take_tasks(const cpu_backend *cpu, cpu_lane *lanes, uint32_t member, bool some,
+                       task_range *out) {
+    for (uint32_t i = 0; i < cpu->n_lanes; i++)
+        if (take_from(&lanes[(member + i) % cpu->n_lanes], i == 0, some, out)) return true;
     return false;
+}
+
+/* With few tokens a pass is bound by reading weights: members take many rows at once, and kernels
+ * ask for rows ahead. */
+static bool in_streams(const spn_op *op) {
+    return rules[op->kind]->run_some != NULL && op->n_rows < CPU_MANY_TOKENS;
+}
+
+/* Behind a lane's last row, where the member's lane of the next product begins. */
+enum { NEXT_OPS = 3 };
+
+static const uint8_t *next_weights(const walk *w, size_t i, uint32_t member) {
+    for (size_t j = i + 1; j < w->n_ops && j <= i + NEXT_OPS; j++) {
+        if (w->ops[j].kind == SPN_OP_MATMUL) return spn_cpu_matmul_lane(w->cpu, &w->ops[j], member);
+        if (w->ops[j].kind == SPN_OP_GLU) return spn_cpu_glu_lane(w->cpu, &w->ops[j], member);
+    }
+    return NULL;
+}
+
+static void run_tasks(const walk *w, cpu_job *job, size_t i, uint32_t member, task_range tasks) {
+    const cpu_rule *rule = rules[job->op->kind];
+    job->next = tasks.is_last && in_streams(job->op) ? next_weights(w, i, member) : NULL;
+    if (rule->run_some != NULL)
+        rule->run_some(job, tasks.begin, tasks.end);
+    else
+        rule->run(job, tasks.begin);
 }
 
 /* Takes tasks until there is none, then waits for those that others took. A task that is skipped
  * because of a cancellation counts as done. */
-static void walk_op(const walk *w, const cpu_job *job, size_t i, uint32_t member) {
-    const cpu_rule *rule = rules[job->op->kind];
+static void walk_op(const walk *w, cpu_job *job, size_t i, uint32_t member) {
     cpu_op_state *state = &w->cpu->states[i];
     cpu_lane *lanes = w->cpu->lanes + i * w->cpu->n_lanes;
-    for (uint32_t task; take_task(w->cpu, lanes, member, &task);) {
-        if (!is_cancelled(w)) rule->run(job, task);
-        atomic_fetch_add_explicit(&state->done, 1, memory_order_release);
+    bool some = in_streams(job->op);
+    for (task_range tasks; take_tasks(w->cpu, lanes, member, some, &tasks);) {
+        if (!is_cancelled(w)) run_tasks(w, job, i, member, tasks);
+        atomic_fetch_add_explicit(&state->done, tasks.end - tasks.begin, memory_order_release);
     }
     /* Acquire pairs with the release above: what the tasks wrote is seen by the next operation. */
-    uint32_t n_waits = 0;
-    fetch_ahead ahead = look_ahead(w, i, member);
-    while (atomic_load_explicit(&state->done, memory_order_acquire) < state->n_tasks) {
-        if (ahead.n_left > 0)
-            fetch_some(&ahead);
-        else
-            spn_pool_wait(&n_waits);
-    }
+    for (uint32_t n_waits = 0;
+         atomic_load_explicit(&state->done, memory_order_acquire) < state->n_tasks;)
+        spn_pool_wait(&n_waits);
 }
 
 static void walk_pass(void *arg, uint32_t member) {
@@ -180,9 +182,8 @@ static void open_op(cpu_backend *cpu, size_t i, uint32_t n_tasks) {
     atomic_init(&cpu->states[i].done, 0);
     cpu->states[i].n_tasks = n_tasks;
     for (uint32_t l = 0; l < n_lanes; l++) {
-        cpu_lane *lane = &cpu->lanes[i * n_lanes + l];
-        atomic_init(&lane->next, (uint32_t)((uint64_t)n_tasks * l / n_lanes));
-        lane->end = (uint32_t)((uint64_t)n_tasks * (l + 1) / n_lanes);
+        atomic_init(&cpu->lanes[i * n_lanes + l].left,
+                    lane_of(cpu_lane_start(cpu, n_tasks, l), cpu_lane_start(cpu, n_tasks, l + 1)));
     }
 }
 
@@ -276,8 +277,7 @@ static size_t scratch_layout(const cpu_backend *cpu, cpu_scratch *out, uint8_t *
         spn_max_size(kernel, attn),
         cpu->tile_floats * sizeof(float),
         cpu->tile_floats * sizeof(float),
-        spn_max_size(spn_max_size(need->k_max, 2 * need->head_max), CPU_TASK_ROWS_MAX) *
-            sizeof(float),
+        spn_max_size(spn_max_size(need->k_max, 2 * need->head_max), CPU_PIECE_ROWS) * sizeof(float),
         CPU_QUERY_ROWS * need->head_max * sizeof(float),
         CPU_QUERY_ROWS * sizeof(uint32_t),
         CPU_QUERY_ROWS * sizeof(uint32_t),

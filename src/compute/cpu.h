@@ -1,11 +1,12 @@
 /* cpu.h - what the files of the CPU backend share. SPDX-License-Identifier: Apache-2.0
  *
  * An operation is cut into tasks, and the tasks into a lane for each member: neighbours, so that a
- * member reads weights in one long stream (a stream that starts anew costs 2 us, which halved the
- * speed of generation when members took tasks in turn). A member takes the tasks of its own lane,
- * then those left in the others', and goes on to the next operation when all are done: nobody waits
- * for a member that the system has put to sleep between tasks. Which member ran a task never shows
- * in a result.
+ * member reads weights in one long stream (streams that start anew halved the speed of generation
+ * when members took tasks in turn). A member takes the tasks of its own lane from the front, then
+ * those left in the others' from the back, one by one, or half of what is left where few tokens
+ * make weights the limit. It goes on to the next operation when all are done: nobody waits for a
+ * member that the system has put to sleep between tasks. Which member ran a task never shows in a
+ * result.
  */
 #ifndef SPN_CPU_H
 #define SPN_CPU_H
@@ -17,8 +18,10 @@
 
 /* Rows of an output that a task of many tokens computes; a multiple of what kernels like. */
 #define CPU_TASK_ROWS 64
-/* And of few tokens, at most. */
-#define CPU_TASK_ROWS_MAX 1024
+/* And of few tokens. */
+#define CPU_FEW_TASK_ROWS 32
+/* Rows of few tokens that are computed at once, at most. */
+#define CPU_PIECE_ROWS 1024
 /* From this many tokens on, products are cut for tiles instead of for streaming. */
 #define CPU_MANY_TOKENS 16
 /* Query rows of an attention task. */
@@ -36,9 +39,8 @@ typedef struct cpu_scratch {
 
 /* A cache line each: members hammer on them. */
 typedef struct cpu_lane {
-    atomic_uint next;
-    uint32_t end;
-    char pad[64 - 8];
+    atomic_uint_fast64_t left; /* tasks that nobody has taken: the first, and << 32 the end */
+    char pad[64 - sizeof(atomic_uint_fast64_t)];
 } cpu_lane;
 
 typedef struct cpu_op_state {
@@ -72,12 +74,16 @@ typedef struct cpu_job {
     const spn_op *op;
     const spn_batch *batch;
     const cpu_scratch *scratch;
+    const uint8_t *next; /* weights to be read after the task's; NULL: those behind them */
 } cpu_job;
 
-/* n_tasks may not depend on results of earlier operations of the same run. */
+/* n_tasks may not depend on results of earlier operations of the same run. Tasks run one by one
+ * (`run`) or, where neighbours read weights in one stream, as many as a member takes at once
+ * (`run_some`): begin <= task < end. */
 typedef struct cpu_rule {
     uint32_t (*n_tasks)(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch);
     void (*run)(const cpu_job *job, uint32_t task);
+    void (*run_some)(const cpu_job *job, uint32_t begin, uint32_t end);
 } cpu_rule;
 
 extern const cpu_rule spn_cpu_embed, spn_cpu_norm, spn_cpu_matmul, spn_cpu_glu, spn_cpu_quantize,
@@ -99,6 +105,11 @@ static inline uint32_t cpu_ceil_div(size_t a, size_t b) {
     return (uint32_t)((a + b - 1) / b);
 }
 
+/* The first task of lane l < n_lanes, or the end of the last lane. */
+static inline uint32_t cpu_lane_start(const cpu_backend *cpu, uint32_t n_tasks, uint32_t l) {
+    return (uint32_t)((uint64_t)n_tasks * l / cpu->n_lanes);
+}
+
 /* Fills `forms` of acts with n elements of row `row` from element `begin` on: multiples of 32, for
  * groups of 128. */
 void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, unsigned forms, size_t row,
@@ -116,10 +127,13 @@ void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t
                      const spn_acts *acts, size_t first, size_t n_tokens, float *y, size_t ldy);
 
 /* Rows of output that one task of a product over n_tokens computes. */
-size_t spn_cpu_task_rows(const cpu_backend *cpu, size_t n_rows, size_t n_tokens);
+size_t spn_cpu_task_rows(size_t n_tokens);
+/* The same for a gated unit: whole groups where they are quantised so. */
+size_t spn_cpu_glu_task_rows(const spn_op_glu *glu, size_t n_tokens);
 
-/* What becomes of that for a gated unit: whole groups of quantised activations. */
-size_t spn_cpu_glu_task_rows(size_t task_rows);
+/* The weights with which a member's lane of a product begins. */
+const uint8_t *spn_cpu_matmul_lane(const cpu_backend *cpu, const spn_op *op, uint32_t member);
+const uint8_t *spn_cpu_glu_lane(const cpu_backend *cpu, const spn_op *op, uint32_t member);
 
 /* The whole of GLU for rows r0 <= r < r1 of expert `mat` and n_tokens rows of acts from first on.
  */

@@ -32,7 +32,7 @@ static void rope_table_run(const cpu_job *job, uint32_t task) {
     }
 }
 
-const cpu_rule spn_cpu_rope_table = {rope_table_tasks, rope_table_run};
+const cpu_rule spn_cpu_rope_table = {.n_tasks = rope_table_tasks, .run = rope_table_run};
 
 /* ---- queries, keys, values ---- */
 
@@ -110,7 +110,7 @@ static void qkv_run(const cpu_job *job, uint32_t task) {
     }
 }
 
-const cpu_rule spn_cpu_qkv = {qkv_tasks, qkv_run};
+const cpu_rule spn_cpu_qkv = {.n_tasks = qkv_tasks, .run = qkv_run};
 
 /* ---- attention ---- */
 
@@ -228,4 +228,4 @@ static void attend_run(const cpu_job *job, uint32_t task) {
                 spn_min_size(cut.n_heads, group - h0));
 }
 
-const cpu_rule spn_cpu_attend = {attend_tasks, attend_run};
+const cpu_rule spn_cpu_attend = {.n_tasks = attend_tasks, .run = attend_run};

@@ -100,7 +100,7 @@ static void quantize_run(const cpu_job *job, uint32_t task) {
                           spn_min_size(QUANTIZE_PART, op->acts.k - begin));
 }
 
-const cpu_rule spn_cpu_quantize = {quantize_tasks, quantize_run};
+const cpu_rule spn_cpu_quantize = {.n_tasks = quantize_tasks, .run = quantize_run};
 
 /* ---- embeddings ---- */
 
@@ -116,7 +116,7 @@ static void embed_run(const cpu_job *job, uint32_t task) {
     }
 }
 
-const cpu_rule spn_cpu_embed = {row_tasks, embed_run};
+const cpu_rule spn_cpu_embed = {.n_tasks = row_tasks, .run = embed_run};
 
 /* ---- norms ---- */
 
@@ -188,7 +188,7 @@ static void norm_run(const cpu_job *job, uint32_t task) {
     for (size_t t = (size_t)task * ROWS_A_TASK; t < task_end(job->op, task); t++) norm_row(job, t);
 }
 
-const cpu_rule spn_cpu_norm = {norm_tasks, norm_run};
+const cpu_rule spn_cpu_norm = {.n_tasks = norm_tasks, .run = norm_run};
 
 /* ---- products ---- */
 
@@ -228,6 +228,7 @@ void spn_cpu_multiply(const cpu_job *job, const spn_matrix *w, size_t mat, size_
                             .n_tokens = n_tokens,
                             .y = y,
                             .ldy = ldy,
+                            .next = job->next,
                             .scratch = job->scratch->kernel};
     job->kernels->matmul[w->type](&args, 0, r1 - r0);
 }
@@ -238,33 +239,26 @@ void spn_cpu_product(const cpu_job *job, const spn_matrix *w, size_t mat, size_t
     spn_cpu_multiply(job, w, mat, r0, r1, &act, n_tokens, y, ldy);
 }
 
-/* Rows of which a tile has room for few tokens. */
-static size_t tile_rows(const cpu_backend *cpu, size_t n_tokens) {
-    return cpu->tile_floats / spn_max_size(n_tokens, 1) / 32 * 32;
+/* Rows that are computed at once: for few tokens, as many as a tile has room for. */
+static size_t piece_rows(const cpu_backend *cpu, size_t n_tokens) {
+    if (n_tokens >= CPU_MANY_TOKENS) return CPU_TASK_ROWS;
+    return spn_min_size(cpu->tile_floats / spn_max_size(n_tokens, 1) / 32 * 32, CPU_PIECE_ROWS);
 }
 
-/* Tasks of few tokens that a member has of an operation. Each begins with a microsecond or two in
- * which the memory rests (activations in the kernel's order, the stream's start); the fewer there
- * are, the longer the others wait for one that was put to sleep. Measured: with 4 instead of 8
- * generation is 1.02 to 1.05 times as fast (0.6B), 1.00 to 1.02 (8B), the same with four threads on
- * two cores and beside a busy neighbour; 2 gain 0 to 0.02 more. */
-#define TASKS_OF_MEMBER 4
+size_t spn_cpu_task_rows(size_t n_tokens) {
+    return n_tokens >= CPU_MANY_TOKENS ? CPU_TASK_ROWS : CPU_FEW_TASK_ROWS;
+}
 
-size_t spn_cpu_task_rows(const cpu_backend *cpu, size_t n_rows, size_t n_tokens) {
-    if (n_tokens >= CPU_MANY_TOKENS) return CPU_TASK_ROWS;
-    size_t most = tile_rows(cpu, n_tokens);
-    size_t even = n_rows / ((size_t)cpu->base.n_threads * TASKS_OF_MEMBER) / 32 * 32;
-    return spn_min_size(spn_min_size(most, CPU_TASK_ROWS_MAX), spn_max_size(even, 32));
+/* The parts' rows are cut as those of one matrix, so that all tasks are of one size. */
+static size_t matmul_rows(const spn_op_matmul *op) {
+    size_t n_rows = 0;
+    for (uint32_t p = 0; p < op->n_parts; p++) n_rows += op->part[p].w.n_rows;
+    return n_rows;
 }
 
 static uint32_t matmul_tasks(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch) {
-    (void)batch;
-    uint32_t n = 0;
-    for (uint32_t p = 0; p < op->matmul.n_parts; p++) {
-        size_t n_rows = op->matmul.part[p].w.n_rows;
-        n += cpu_ceil_div(n_rows, spn_cpu_task_rows(cpu, n_rows, op->n_rows));
-    }
-    return n;
+    (void)cpu, (void)batch;
+    return cpu_ceil_div(matmul_rows(&op->matmul), spn_cpu_task_rows(op->n_rows));
 }
 
 /* What follows the product: bias, scale, sum. Row by row over the task's part. */
@@ -287,7 +281,7 @@ static void finish_part(const cpu_job *job, const spn_matmul_part *part, const f
     }
 }
 
-static void matmul_part(const cpu_job *job, const spn_matmul_part *part, size_t r0, size_t r1) {
+static void matmul_piece(const cpu_job *job, const spn_matmul_part *part, size_t r0, size_t r1) {
     const spn_acts *acts = &job->op->matmul.acts;
     size_t n = r1 - r0, n_tokens = job->op->n_rows;
     bool plain = part->bias == NULL && !part->add && (part->scale == 0 || part->scale == 1);
@@ -300,22 +294,36 @@ static void matmul_part(const cpu_job *job, const spn_matmul_part *part, size_t 
     finish_part(job, part, job->scratch->tile, n, r0, n);
 }
 
-static void matmul_run(const cpu_job *job, uint32_t task) {
+static void matmul_part(const cpu_job *job, const spn_matmul_part *part, size_t r0, size_t r1) {
+    size_t step = piece_rows(job->cpu, job->op->n_rows);
+    for (size_t r = r0; r < r1; r += step) matmul_piece(job, part, r, spn_min_size(r + step, r1));
+}
+
+static void matmul_run(const cpu_job *job, uint32_t first, uint32_t last) {
     const spn_op_matmul *op = &job->op->matmul;
-    for (uint32_t p = 0; p < op->n_parts; p++) {
+    size_t step = spn_cpu_task_rows(job->op->n_rows), begin = first * step, end = last * step;
+    for (uint32_t p = 0; p < op->n_parts && end > 0; p++) {
         size_t n_rows = op->part[p].w.n_rows;
-        size_t step = spn_cpu_task_rows(job->cpu, n_rows, job->op->n_rows);
-        uint32_t n = cpu_ceil_div(n_rows, step);
-        if (task < n) {
-            size_t r0 = task * step;
-            matmul_part(job, &op->part[p], r0, spn_min_size(r0 + step, n_rows));
-            return;
-        }
-        task -= n;
+        cpu_job here = *job;
+        if (end > n_rows && p + 1 < op->n_parts) here.next = op->part[p + 1].w.data;
+        if (begin < n_rows) matmul_part(&here, &op->part[p], begin, spn_min_size(end, n_rows));
+        begin -= spn_min_size(begin, n_rows);
+        end -= spn_min_size(end, n_rows);
     }
 }
 
-const cpu_rule spn_cpu_matmul = {matmul_tasks, matmul_run};
+const cpu_rule spn_cpu_matmul = {.n_tasks = matmul_tasks, .run_some = matmul_run};
+
+static size_t lane_row(const cpu_backend *cpu, uint32_t n_tasks, uint32_t member, size_t step) {
+    return cpu_lane_start(cpu, n_tasks, member % cpu->n_lanes) * step;
+}
+
+const uint8_t *spn_cpu_matmul_lane(const cpu_backend *cpu, const spn_op *op, uint32_t member) {
+    const spn_matmul_part *part = op->matmul.part, *last = part + op->matmul.n_parts - 1;
+    size_t row = lane_row(cpu, matmul_tasks(cpu, op, NULL), member, spn_cpu_task_rows(op->n_rows));
+    for (; part < last && row >= part->w.n_rows; part++) row -= part->w.n_rows;
+    return cpu_matrix_row(&part->w, 0, spn_min_size(row, part->w.n_rows));
+}
 
 /* ---- gated units ---- */
 
@@ -358,10 +366,13 @@ static void glu_rows(const cpu_job *job, const spn_op_glu *glu, size_t mat, size
                      size_t first, size_t n_tokens) {
     float *gate = NULL, *up;
     size_t n = r1 - r0;
+    cpu_job gates = *job, ups = *job;
+    gates.next = cpu_matrix_row(&glu->up, mat, r0);
+    if (glu->gate.data != NULL && ups.next == NULL) ups.next = cpu_matrix_row(&glu->gate, mat, r1);
     if (glu->gate.data != NULL)
-        gate = unit_input(job, glu, &glu->gate, glu->gate_bias, mat, r0, r1, first, n_tokens,
+        gate = unit_input(&gates, glu, &glu->gate, glu->gate_bias, mat, r0, r1, first, n_tokens,
                           job->scratch->tile);
-    up = unit_input(job, glu, &glu->up, glu->up_bias, mat, r0, r1, first, n_tokens,
+    up = unit_input(&ups, glu, &glu->up, glu->up_bias, mat, r0, r1, first, n_tokens,
                     job->scratch->tile2);
     for (size_t t = 0; t < n_tokens; t++) {
         float *y = cpu_row(glu->out.x, first + t) + r0;
@@ -371,33 +382,38 @@ static void glu_rows(const cpu_job *job, const spn_op_glu *glu, size_t mat, size
 
 void spn_cpu_glu_part(const cpu_job *job, const spn_op_glu *glu, size_t mat, size_t r0, size_t r1,
                       size_t first, size_t n_tokens) {
-    size_t step = n_tokens >= CPU_MANY_TOKENS ? CPU_TASK_ROWS : tile_rows(job->cpu, n_tokens);
+    size_t step = piece_rows(job->cpu, n_tokens);
     for (size_t r = r0; r < r1; r += step)
         glu_rows(job, glu, mat, r, spn_min_size(r + step, r1), first, n_tokens);
     for (size_t t = first; t < first + n_tokens; t++)
         spn_cpu_quantize_part(job, &glu->out, glu->forms, t, r0, r1 - r0);
 }
 
-size_t spn_cpu_glu_task_rows(size_t task_rows) {
-    return spn_max_size(task_rows / SPN_ACT_GROUP, 1) * SPN_ACT_GROUP;
-}
-
-static size_t glu_step(const cpu_backend *cpu, const spn_op *op) {
-    return spn_cpu_glu_task_rows(spn_cpu_task_rows(cpu, op->glu.up.n_rows, op->n_rows));
+size_t spn_cpu_glu_task_rows(const spn_op_glu *glu, size_t n_tokens) {
+    return spn_max_size(spn_cpu_task_rows(n_tokens),
+                        glu->forms & SPN_ACT_FORM_GROUPS ? SPN_ACT_GROUP : SPN_ACT_BLOCK);
 }
 
 static uint32_t glu_tasks(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch) {
-    (void)batch;
-    return cpu_ceil_div(op->glu.up.n_rows, glu_step(cpu, op));
+    (void)cpu, (void)batch;
+    return cpu_ceil_div(op->glu.up.n_rows, spn_cpu_glu_task_rows(&op->glu, op->n_rows));
 }
 
-static void glu_run(const cpu_job *job, uint32_t task) {
+static void glu_run(const cpu_job *job, uint32_t first, uint32_t last) {
     const spn_op_glu *op = &job->op->glu;
-    size_t n_rows = op->up.n_rows, step = glu_step(job->cpu, job->op), r0 = task * step;
-    spn_cpu_glu_part(job, op, 0, r0, spn_min_size(r0 + step, n_rows), 0, job->op->n_rows);
+    size_t step = spn_cpu_glu_task_rows(op, job->op->n_rows);
+    spn_cpu_glu_part(job, op, 0, first * step, spn_min_size(last * step, op->up.n_rows), 0,
+                     job->op->n_rows);
 }
 
-const cpu_rule spn_cpu_glu = {glu_tasks, glu_run};
+const cpu_rule spn_cpu_glu = {.n_tasks = glu_tasks, .run_some = glu_run};
+
+const uint8_t *spn_cpu_glu_lane(const cpu_backend *cpu, const spn_op *op, uint32_t member) {
+    const spn_matrix *w = op->glu.gate.data ? &op->glu.gate : &op->glu.up;
+    size_t step = spn_cpu_glu_task_rows(&op->glu, op->n_rows);
+    size_t row = lane_row(cpu, glu_tasks(cpu, op, NULL), member, step);
+    return cpu_matrix_row(w, 0, spn_min_size(row, w->n_rows));
+}
 
 /* ---- maps ---- */
 
@@ -442,7 +458,7 @@ static void map_run(const cpu_job *job, uint32_t task) {
     for (size_t t = (size_t)task * ROWS_A_TASK; t < task_end(job->op, task); t++) map_row(job, t);
 }
 
-const cpu_rule spn_cpu_map = {row_tasks, map_run};
+const cpu_rule spn_cpu_map = {.n_tasks = row_tasks, .run = map_run};
 
 static void gather_run(const cpu_job *job, uint32_t task) {
     const spn_op_gather *op = &job->op->gather;
@@ -450,4 +466,4 @@ static void gather_run(const cpu_job *job, uint32_t task) {
         memcpy(cpu_row(op->y, i), cpu_row(op->x, op->rows[i]), op->n * sizeof(float));
 }
 
-const cpu_rule spn_cpu_gather = {row_tasks, gather_run};
+const cpu_rule spn_cpu_gather = {.n_tasks = row_tasks, .run = gather_run};

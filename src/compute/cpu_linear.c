@@ -47,7 +47,7 @@ static void head_matmul_run(const cpu_job *job, uint32_t task) {
                      op->y.ld);
 }
 
-const cpu_rule spn_cpu_head_matmul = {head_matmul_tasks, head_matmul_run};
+const cpu_rule spn_cpu_head_matmul = {.n_tasks = head_matmul_tasks, .run = head_matmul_run};
 
 /* ---- convolution ---- */
 
@@ -86,7 +86,7 @@ static void conv_run(const cpu_job *job, uint32_t task) {
                tap_input(op, segment, state, segment->n_rows, tap) + begin, n * sizeof *state);
 }
 
-const cpu_rule spn_cpu_conv = {conv_tasks, conv_run};
+const cpu_rule spn_cpu_conv = {.n_tasks = conv_tasks, .run = conv_run};
 
 /* ---- gated delta rule ---- */
 
@@ -145,4 +145,4 @@ static void delta_run(const cpu_job *job, uint32_t task) {
         delta_tokens(job, state, head, t, spn_min_size(DELTA_TOKENS, end - t));
 }
 
-const cpu_rule spn_cpu_delta = {delta_tasks, delta_run};
+const cpu_rule spn_cpu_delta = {.n_tasks = delta_tasks, .run = delta_run};

@@ -129,7 +129,7 @@ static void route_run(const cpu_job *job, uint32_t task) {
     group_by_expert(job->op->route.routes, job->op->n_rows);
 }
 
-const cpu_rule spn_cpu_route = {one_task, route_run};
+const cpu_rule spn_cpu_route = {.n_tasks = one_task, .run = route_run};
 
 /* ---- gathering ---- */
 
@@ -166,7 +166,7 @@ static void gather_run(const cpu_job *job, uint32_t task) {
         gather_slot(job, slot++);
 }
 
-const cpu_rule spn_cpu_moe_gather = {gather_tasks, gather_run};
+const cpu_rule spn_cpu_moe_gather = {.n_tasks = gather_tasks, .run = gather_run};
 
 /* ---- products ---- */
 
@@ -174,56 +174,68 @@ static uint32_t most_active(const spn_op *op, const spn_routes *routes) {
     return (uint32_t)spn_min_size(routes->n_expert, (size_t)op->n_rows * routes->n_used);
 }
 
-/* Rows of one task: for as many tokens as an expert can have at most. */
-static size_t expert_step(const cpu_backend *cpu, const spn_op *op, size_t n_rows) {
-    return op->n_rows >= CPU_MANY_TOKENS ? CPU_TASK_ROWS
-                                         : spn_cpu_task_rows(cpu, n_rows, op->n_rows);
+/* Rows r0 <= r < r1 of an expert, for n_tokens slots from `first` on. */
+typedef struct expert_part {
+    size_t expert, first, n_tokens, r0, r1;
+} expert_part;
+
+/* What the tasks [*begin, end) have of one expert; moves *begin on. The tasks of active experts
+ * come first; false where none of them is left. */
+static bool next_part(const spn_routes *routes, uint32_t *begin, uint32_t end, size_t n_rows,
+                      size_t step, expert_part *out) {
+    uint32_t n = cpu_ceil_div(n_rows, step), at = *begin / n;
+    if (*begin >= end || at >= routes->n_active) return false;
+    uint32_t stop = (uint32_t)spn_min_size(end, (size_t)(at + 1) * n);
+    *out = (expert_part){.expert = routes->active[at],
+                         .first = routes->first_slot[at],
+                         .n_tokens = routes->first_slot[at + 1] - routes->first_slot[at],
+                         .r0 = *begin % n * step,
+                         .r1 = spn_min_size((stop - (size_t)at * n) * step, n_rows)};
+    *begin = stop;
+    return true;
 }
 
 static uint32_t moe_glu_tasks(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch) {
-    (void)batch;
-    size_t n_rows = op->moe_glu.glu.up.n_rows;
-    size_t step = spn_cpu_glu_task_rows(expert_step(cpu, op, n_rows));
-    return most_active(op, op->moe_glu.routes) * cpu_ceil_div(n_rows, step);
+    (void)cpu, (void)batch;
+    return most_active(op, op->moe_glu.routes) *
+           cpu_ceil_div(op->moe_glu.glu.up.n_rows,
+                        spn_cpu_glu_task_rows(&op->moe_glu.glu, op->n_rows));
 }
 
-static void moe_glu_run(const cpu_job *job, uint32_t task) {
+static void moe_glu_run(const cpu_job *job, uint32_t begin, uint32_t end) {
     const spn_op_moe_glu *op = &job->op->moe_glu;
-    size_t n_rows = op->glu.up.n_rows;
-    size_t step = spn_cpu_glu_task_rows(expert_step(job->cpu, job->op, n_rows));
-    uint32_t n = cpu_ceil_div(n_rows, step), at = task / n;
-    if (at >= op->routes->n_active) return;
-    size_t r0 = task % n * step, first = op->routes->first_slot[at];
-    spn_cpu_glu_part(job, &op->glu, op->routes->active[at], r0, spn_min_size(r0 + step, n_rows),
-                     first, op->routes->first_slot[at + 1] - first);
+    size_t step = spn_cpu_glu_task_rows(&op->glu, job->op->n_rows);
+    for (expert_part part; next_part(op->routes, &begin, end, op->glu.up.n_rows, step, &part);)
+        spn_cpu_glu_part(job, &op->glu, part.expert, part.r0, part.r1, part.first, part.n_tokens);
 }
 
-const cpu_rule spn_cpu_moe_glu = {moe_glu_tasks, moe_glu_run};
+const cpu_rule spn_cpu_moe_glu = {.n_tasks = moe_glu_tasks, .run_some = moe_glu_run};
 
 static uint32_t moe_matmul_tasks(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch) {
-    (void)batch;
-    size_t n_rows = op->moe_matmul.w.n_rows;
+    (void)cpu, (void)batch;
     return most_active(op, op->moe_matmul.routes) *
-           cpu_ceil_div(n_rows, expert_step(cpu, op, n_rows));
+           cpu_ceil_div(op->moe_matmul.w.n_rows, spn_cpu_task_rows(op->n_rows));
 }
 
-static void moe_matmul_run(const cpu_job *job, uint32_t task) {
+static void moe_matmul_part(const cpu_job *job, const expert_part *part) {
     const spn_op_moe_matmul *op = &job->op->moe_matmul;
-    size_t n_rows = op->w.n_rows, step = expert_step(job->cpu, job->op, n_rows);
-    uint32_t n = cpu_ceil_div(n_rows, step), at = task / n;
-    if (at >= op->routes->n_active) return;
-    size_t r0 = task % n * step, r1 = spn_min_size(r0 + step, n_rows);
-    size_t first = op->routes->first_slot[at], n_tokens = op->routes->first_slot[at + 1] - first;
-    size_t expert = op->routes->active[at];
-    spn_cpu_product(job, &op->w, expert, r0, r1, &op->acts, first, n_tokens,
-                    cpu_row(op->y, first) + r0, op->y.ld);
-    for (size_t t = first; op->bias != NULL && t < first + n_tokens; t++) {
-        float *y = cpu_row(op->y, t) + r0;
-        job->kernels->add(y, y, op->bias + expert * n_rows + r0, r1 - r0);
+    spn_cpu_product(job, &op->w, part->expert, part->r0, part->r1, &op->acts, part->first,
+                    part->n_tokens, cpu_row(op->y, part->first) + part->r0, op->y.ld);
+    for (size_t i = 0; op->bias != NULL && i < part->n_tokens; i++) {
+        float *y = cpu_row(op->y, part->first + i) + part->r0;
+        job->kernels->add(y, y, op->bias + part->expert * op->w.n_rows + part->r0,
+                          part->r1 - part->r0);
     }
 }
 
-const cpu_rule spn_cpu_moe_matmul = {moe_matmul_tasks, moe_matmul_run};
+static void moe_matmul_run(const cpu_job *job, uint32_t begin, uint32_t end) {
+    const spn_op_moe_matmul *op = &job->op->moe_matmul;
+    size_t step = spn_cpu_task_rows(job->op->n_rows);
+    for (expert_part part; next_part(op->routes, &begin, end, op->w.n_rows, step, &part);)
+        moe_matmul_part(job, &part);
+}
+
+const cpu_rule spn_cpu_moe_matmul = {.n_tasks = moe_matmul_tasks, .run_some = moe_matmul_run};
 
 /* ---- summing ---- */
 
@@ -256,4 +268,4 @@ static void sum_run(const cpu_job *job, uint32_t task) {
     for (size_t t = (size_t)task * SLOTS_A_TASK; t < end; t++) sum_row(job, t);
 }
 
-const cpu_rule spn_cpu_moe_sum = {sum_tasks, sum_run};
+const cpu_rule spn_cpu_moe_sum = {.n_tasks = sum_tasks, .run = sum_run};

@@ -117,8 +117,9 @@ typedef struct spn_matmul_args {
     spn_act act;
     size_t n_tokens;
     float *y;
-    size_t ldy;    /* in floats */
-    void *scratch; /* 64-byte aligned, this call's own, spn_kernels.matmul_scratch(k) bytes */
+    size_t ldy;          /* in floats */
+    const uint8_t *next; /* what is read after these rows; NULL: what lies behind them */
+    void *scratch;       /* 64-byte aligned, this call's own, spn_kernels.matmul_scratch(k) bytes */
 } spn_matmul_args;
 
 typedef void (*spn_matmul_fn)(const spn_matmul_args *args, size_t row_begin, size_t row_end);
@@ -128,6 +129,19 @@ typedef void (*spn_matmul_fn)(const spn_matmul_args *args, size_t row_begin, siz
 static inline void spn_rows_from(const uint8_t **rows, size_t n, const uint8_t *w, size_t row_bytes,
                                  size_t r, size_t end) {
     for (size_t i = 0; i < n; i++) rows[i] = w + (r + i < end ? r + i : end - 1) * row_bytes;
+}
+
+/* The rows that have at least n_bytes, for a kernel that takes four at a time. */
+static inline size_t spn_rows_of(size_t row_bytes, size_t n_bytes) {
+    return (n_bytes + 4 * row_bytes - 1) / (4 * row_bytes) * 4;
+}
+
+/* What a kernel that is at row r of those before `end` asks for: what lies n rows further on or,
+ * past the last of them, as far from args->next. */
+static inline const uint8_t *spn_rows_ahead(const uint8_t *w, size_t row_bytes, size_t r,
+                                            size_t end, size_t n, const uint8_t *next) {
+    return next != NULL && r + n >= end ? next + (r + n - end) * row_bytes
+                                        : w + (r + n) * row_bytes;
 }
 
 /* The K cache of one KV head is a row of tiles of 16 positions, so that scores of 16 positions

@@ -73,6 +73,7 @@ static void arrange_token(void *acts, const spn_matmul_args *args, size_t t, siz
 
 static void run_rows(const spn_matmul_args *args, size_t begin, size_t end, const qmat_type *type) {
     qmat_rows_job job = {.w = args->w,
+                         .next = args->next,
                          .row_bytes = args->row_bytes,
                          .n_blocks = args->k / 32,
                          .row_begin = begin,

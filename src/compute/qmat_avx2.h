@@ -95,7 +95,7 @@ typedef struct qmat_super_act {
 } qmat_super_act;
 
 typedef struct qmat_rows_job {
-    const uint8_t *w;
+    const uint8_t *w, *next;
     size_t row_bytes, n_blocks, row_begin, row_end;
     const void *acts; /* [pair or super-block][n_tokens] */
     float *y;         /* [n_tokens][ldy] */
@@ -289,9 +289,11 @@ INLINE void rows_kernel(const qmat_rows_job *job, const qmat_spec spec, const in
     const bool groups = has_groups(spec.kind), near = spn_fetches_near();
     const size_t n_turns = job->n_blocks / (groups ? 8 : 4);
     const size_t turn_bytes = groups ? spec.unit_bytes : 4 * spec.unit_bytes;
-    const size_t ahead = 4 * job->row_bytes < FETCH_AHEAD ? FETCH_AHEAD : 4 * job->row_bytes;
+    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD);
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
-        const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + ahead;
+        const uint8_t *p[4];
+        const uint8_t *fetch =
+            spn_rows_ahead(job->w, job->row_bytes, r, job->row_end, n_ahead, job->next);
         spn_rows_from(p, 4, job->w, job->row_bytes, r, job->row_end);
         __m256 acc[MAX_ROW_TOKENS][2];
         UNROLL for (int t = 0; t < n_tokens; t++) { acc[t][0] = acc[t][1] = _mm256_setzero_ps(); }

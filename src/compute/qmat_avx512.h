@@ -49,7 +49,9 @@
 #define LANE4(i) (i), (i) + 1, (i) + 2, (i) + 3
 #define LANE16(i) LANE4(i), LANE4((i) + 4), LANE4((i) + 8), LANE4((i) + 12)
 #define MAX_ROW_TOKENS 8 /* that share one loading of four rows */
-#define FETCH_AHEAD 8192 /* bytes */
+/* What lies so many bytes further on is asked for: four streams of a few KiB each are too short for
+ * the processor to see. */
+#define FETCH_AHEAD 8192
 #define TILE_TOKENS 6
 #define PANEL_ROWS 32
 #define PANELS 2 /* at most, that a tile's tokens meet one after the other */
@@ -115,12 +117,6 @@ INLINE void store_4_rows(float *y, __m128 sum, size_t n_rows) {
         _mm_storeu_ps(y, sum);
     else
         _mm_mask_storeu_ps(y, (__mmask8)((1u << n_rows) - 1), sum);
-}
-
-/* What lies some rows further on is asked for: four streams of a few KiB each are too short for the
- * processor to see. */
-INLINE size_t fetch_ahead(size_t row_bytes) {
-    return 4 * row_bytes < FETCH_AHEAD ? FETCH_AHEAD : 4 * row_bytes;
 }
 
 /* ---- loading by columns ---- */

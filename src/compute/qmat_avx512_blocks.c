@@ -49,6 +49,7 @@ static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
                      const blocks_type *type) {
     blocks_act *acts = args->scratch;
     blocks_job job = {.w = args->w,
+                      .next = args->next,
                       .row_bytes = args->row_bytes,
                       .n_blocks = args->k / 32,
                       .row_begin = begin,

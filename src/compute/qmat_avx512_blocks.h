@@ -28,7 +28,7 @@ typedef struct blocks_act {
 } blocks_act;
 
 typedef struct blocks_job {
-    const uint8_t *w;
+    const uint8_t *w, *next;
     size_t row_bytes, n_blocks, row_begin, row_end;
     const blocks_act *acts; /* [group][n_tokens] */
     float *y;               /* [n_tokens][ldy] */
@@ -102,8 +102,11 @@ INLINE void blocks_store(float *y, __m512 acc, size_t n_rows) {
 INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int n_tokens,
                         const bool near) {
     const size_t n_groups = job->n_blocks / 4, group_bytes = 4 * spec.block_bytes;
+    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD);
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
-        const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + fetch_ahead(job->row_bytes);
+        const uint8_t *p[4];
+        const uint8_t *fetch =
+            spn_rows_ahead(job->w, job->row_bytes, r, job->row_end, n_ahead, job->next);
         spn_rows_from(p, 4, job->w, job->row_bytes, r, job->row_end);
         __m512 acc[MAX_ROW_TOKENS];
         for (int t = 0; t < n_tokens; t++) acc[t] = _mm512_setzero_ps();

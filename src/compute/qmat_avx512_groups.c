@@ -63,6 +63,7 @@ static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
     groups_act *acts = args->scratch;
     float *d = (float *)(void *)(acts + args->k / SPN_ACT_GROUP * MAX_ROW_TOKENS);
     groups_job job = {.w = args->w,
+                      .next = args->next,
                       .row_bytes = args->row_bytes,
                       .n_super = args->k / SPN_QUANT_K,
                       .row_begin = begin,

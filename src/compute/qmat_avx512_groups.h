@@ -43,7 +43,7 @@ typedef struct groups_act {
 } groups_act;
 
 typedef struct groups_job {
-    const uint8_t *w;
+    const uint8_t *w, *next;
     size_t row_bytes, n_super, row_begin, row_end;
     const groups_act *acts; /* [super-block][group][n_tokens] */
     const float *d;         /* [super-block][group][n_tokens][4 times the same] */
@@ -234,8 +234,11 @@ INLINE void groups_step(__m512 *acc, const uint8_t *const p[4], const groups_act
 
 INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int n_tokens,
                         const bool near) {
+    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD);
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
-        const uint8_t *p[4], *fetch = job->w + r * job->row_bytes + fetch_ahead(job->row_bytes);
+        const uint8_t *p[4];
+        const uint8_t *fetch =
+            spn_rows_ahead(job->w, job->row_bytes, r, job->row_end, n_ahead, job->next);
         spn_rows_from(p, 4, job->w, job->row_bytes, r, job->row_end);
         __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
         for (size_t b = 0; b < job->n_super; b++) {
