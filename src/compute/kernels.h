@@ -131,9 +131,9 @@ static inline void spn_rows_from(const uint8_t **rows, size_t n, const uint8_t *
     for (size_t i = 0; i < n; i++) rows[i] = w + (r + i < end ? r + i : end - 1) * row_bytes;
 }
 
-/* The rows that have at least n_bytes, for a kernel that takes four at a time. */
-static inline size_t spn_rows_of(size_t row_bytes, size_t n_bytes) {
-    return (n_bytes + 4 * row_bytes - 1) / (4 * row_bytes) * 4;
+/* The rows that have at least n_bytes, for a kernel that takes `step` at a time. */
+static inline size_t spn_rows_of(size_t row_bytes, size_t n_bytes, size_t step) {
+    return (n_bytes + step * row_bytes - 1) / (step * row_bytes) * step;
 }
 
 /* What a kernel that is at row r of those before `end` asks for: what lies n rows further on or,

@@ -289,7 +289,7 @@ INLINE void rows_kernel(const qmat_rows_job *job, const qmat_spec spec, const in
     const bool groups = has_groups(spec.kind), near = spn_fetches_near();
     const size_t n_turns = job->n_blocks / (groups ? 8 : 4);
     const size_t turn_bytes = groups ? spec.unit_bytes : 4 * spec.unit_bytes;
-    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD);
+    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD, 4);
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
         const uint8_t *p[4];
         const uint8_t *fetch =

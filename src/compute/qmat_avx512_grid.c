@@ -393,7 +393,7 @@ INLINE void weights_tq2_0(groups_group *w, const uint8_t *const p[4], size_t hal
 
 #define TYPE(name, len, size, by)                                                          \
     GROUPS_LOADED_TYPE(name, .bytes = (size), .scale = GROUPS_SCALE_##len, .offset = (by), \
-                       .panel_offset = (by))
+                       .panel_offset = (by), .four_rows = true)
 
 LOAD_32(iq2_xxs, 0, scales_iq2_xxs, 0.125f)
 LOAD_32(iq3_xxs, 0, scales_iq3_xxs, 0.25f)

@@ -60,6 +60,7 @@ typedef struct groups_spec {
     unsigned bytes; /* of a super-block */
     groups_scale scale;
     bool has_min;
+    bool four_rows;   /* at a time for one token: decoding is the limit, not memory */
     bool nibbles;     /* SCALE_32: the panel has pairs of blocks as nibbles */
     bool fold;        /* SCALE_16: the panel's weights are multiplied with their scales, */
     int offset;       /* of the unsigned weights */
@@ -71,26 +72,29 @@ INLINE __m512i start_at(const int32_t *extra, const groups_spec *spec) {
     return spec->has_min ? _mm512_setzero_si512() : _mm512_load_si512(extra);
 }
 
-/* [block][row] sums of sc q p less the offset: a lane of a or b is a sub-block. */
-INLINE __m512i groups_sums_16(const groups_group *w, const groups_act *act,
+/* [block][row] sums of sc q p less the offset: a lane of a or b is a sub-block. Rows 0 and 1 meet
+ * act0, the others act1. */
+INLINE __m512i groups_sums_16(const groups_group *w, const groups_act *act0, const groups_act *act1,
                               const groups_spec *spec) {
-    __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b), s[4], t[4];
-    __m512i start_a = start_at(act->extra, spec), start_b = start_at(act->extra_b, spec);
+    __m512i s[4], t[4];
     for (int i = 0; i < 4; i++) {
-        s[i] = _mm512_dpbusd_epi32(start_a, w->a[i], a);
-        t[i] = _mm512_dpbusd_epi32(start_b, w->b[i], b);
+        const groups_act *act = i < 2 ? act0 : act1;
+        __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b);
+        s[i] = _mm512_dpbusd_epi32(start_at(act->extra, spec), w->a[i], a);
+        t[i] = _mm512_dpbusd_epi32(start_at(act->extra_b, spec), w->b[i], b);
     }
     __m512i in_a = _mm512_mullo_epi32(sum_lanes(s[0], s[1], s[2], s[3]), w->sa);
     return _mm512_add_epi32(in_a, _mm512_mullo_epi32(sum_lanes(t[0], t[1], t[2], t[3]), w->sb));
 }
 
 /* The same where a scale is for both, or for all. */
-INLINE __m512i groups_sums_32(const groups_group *w, const groups_act *act,
+INLINE __m512i groups_sums_32(const groups_group *w, const groups_act *act0, const groups_act *act1,
                               const groups_spec *spec) {
-    __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b), s[4];
-    __m512i start = start_at(act->extra, spec);
+    __m512i s[4];
     for (int i = 0; i < 4; i++) {
-        s[i] = _mm512_dpbusd_epi32(start, w->a[i], a);
+        const groups_act *act = i < 2 ? act0 : act1;
+        __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b);
+        s[i] = _mm512_dpbusd_epi32(start_at(act->extra, spec), w->a[i], a);
         s[i] = _mm512_dpbusd_epi32(s[i], w->b[i], b);
     }
     __m512i sum = sum_lanes(s[0], s[1], s[2], s[3]);
@@ -102,10 +106,10 @@ INLINE __m512i groups_sums_32(const groups_group *w, const groups_act *act,
     return spec->scale == GROUPS_SCALE_32 ? _mm512_mullo_epi32(sum, w->s) : sum;
 }
 
-INLINE __m512i groups_sums_of(const groups_group *w, const groups_act *act,
+INLINE __m512i groups_sums_of(const groups_group *w, const groups_act *act0, const groups_act *act1,
                               const groups_spec *spec) {
-    return spec->scale == GROUPS_SCALE_16 ? groups_sums_16(w, act, spec)
-                                          : groups_sums_32(w, act, spec);
+    return spec->scale == GROUPS_SCALE_16 ? groups_sums_16(w, act0, act1, spec)
+                                          : groups_sums_32(w, act0, act1, spec);
 }
 
 /* [block][row] sums of m p, for SCALE_16. */
@@ -123,20 +127,17 @@ INLINE __m512 add_blocks(const __m512i x[4]) {
         _mm512_add_epi32(_mm512_shuffle_i64x2(t, u, 0x88), _mm512_shuffle_i64x2(t, u, 0xdd)));
 }
 
-/* The same of two, in the low half. */
-INLINE __m512 add_blocks_of_2(const __m512i x[2]) {
-    __m512i t = _mm512_add_epi32(_mm512_shuffle_i64x2(x[0], x[1], 0x44),
-                                 _mm512_shuffle_i64x2(x[0], x[1], 0xee));
+/* The same of two. */
+INLINE __m256 add_blocks_of_2(__m512i x, __m512i y) {
+    __m512i t =
+        _mm512_add_epi32(_mm512_shuffle_i64x2(x, y, 0x44), _mm512_shuffle_i64x2(x, y, 0xee));
     __m256i low = _mm512_castsi512_si256(_mm512_shuffle_i64x2(t, t, 0x88));
     __m256i high = _mm512_castsi512_si256(_mm512_shuffle_i64x2(t, t, 0xdd));
-    return _mm512_castps256_ps512(_mm256_cvtepi32_ps(_mm256_add_epi32(low, high)));
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(low, high));
 }
 
-/* The second quarter, or half, of x comes down. */
-INLINE __m512 part_down(__m512 x, const int n_tokens) {
-    return n_tokens == 1 ? _mm512_castps128_ps512(_mm512_extractf32x4_ps(x, 1))
-                         : _mm512_castps256_ps512(_mm512_extractf32x8_ps(x, 1));
-}
+/* The second half of x comes down. */
+INLINE __m512 half_down(__m512 x) { return _mm512_castps256_ps512(_mm512_extractf32x8_ps(x, 1)); }
 
 /* x[row][4] as [4][row]. */
 INLINE __m512i rows_last(__m512i x) {
@@ -153,20 +154,17 @@ INLINE __m512i add_neighbours(__m512i x, __m512i y) {
 
 INLINE __m512 minima_of(__m512i x) { return _mm512_cvtepi32_ps(rows_last(x)); }
 
-/* Sums of m p of a super-block, for SCALE_32, as groups_add takes them: one or two tokens in
- * out[0], more in out[group][set of four tokens]. The products of a row's 8 blocks leave two
- * numbers for each group in the row's lane. */
+/* Sums of m p of a super-block, for SCALE_32, as groups_add takes them: two tokens in out[0], more
+ * in out[group][set of four tokens]. The products of a row's 8 blocks leave two numbers for each
+ * group in the row's lane. */
 INLINE void groups_minima_32(__m512 out[2][2], const groups_group *w, const groups_act *acts,
                              const int n_tokens) {
     __m512i x[8];
     for (int t = 0; t < n_tokens; t++)
         x[t] = _mm512_madd_epi16(w->minima, _mm512_load_si512(acts[t].extra));
-    if (n_tokens == 1) {
-        out[0][0] = minima_of(add_neighbours(x[0], x[0]));
-    } else if (n_tokens == 2) {
+    if (n_tokens == 2)
         out[0][0] = minima_of(
             add_neighbours(_mm512_unpacklo_epi64(x[0], x[1]), _mm512_unpackhi_epi64(x[0], x[1])));
-    }
     for (int t = 0; t < n_tokens && n_tokens >= 4; t += 4) {
         out[0][t / 4] = minima_of(add_neighbours(_mm512_unpacklo_epi64(x[t], x[t + 1]),
                                                  _mm512_unpacklo_epi64(x[t + 2], x[t + 3])));
@@ -176,23 +174,21 @@ INLINE void groups_minima_32(__m512 out[2][2], const groups_group *w, const grou
 }
 
 /* acc[token][row] after the groups whose S (and M) are given: one group's for four tokens, or both
- * groups of a super-block, the second's after the first's, for one or two tokens. */
+ * groups of a super-block, the second's after the first's, for two. */
 INLINE __m512 groups_add(__m512 acc, const groups_group *w, __m512 sum, __m512 minima,
                          const float *act_d, const int n_tokens, const bool has_min) {
-    __m512 d =
-        n_tokens == 1 ? _mm512_castps256_ps512(_mm256_load_ps(act_d)) : _mm512_load_ps(act_d);
-    __m512 scale = _mm512_mul_ps(w->d, d);
+    __m512 d = _mm512_load_ps(act_d), scale = _mm512_mul_ps(w->d, d);
     minima = _mm512_mul_ps(minima, d);
     acc = _mm512_fmadd_ps(sum, scale, acc);
     if (has_min) acc = _mm512_fmadd_ps(w->n, minima, acc);
     if (n_tokens >= 4) return acc;
-    acc = _mm512_fmadd_ps(part_down(sum, n_tokens), part_down(scale, n_tokens), acc);
-    return has_min ? _mm512_fmadd_ps(w->n, part_down(minima, n_tokens), acc) : acc;
+    acc = _mm512_fmadd_ps(half_down(sum), half_down(scale), acc);
+    return has_min ? _mm512_fmadd_ps(w->n, half_down(minima), acc) : acc;
 }
 
 /* What a super-block's two groups leave for their sum. */
 typedef struct groups_sums {
-    __m512i s[8], m[8]; /* [token], or [group][token] for one or two tokens: [block][row] */
+    __m512i s[8], m[8]; /* [token], or [group][token] for two tokens: [block][row] */
     __m512 minima[2][2];
 } groups_sums;
 
@@ -206,7 +202,7 @@ INLINE void groups_half(__m512 *acc, groups_sums *sums, groups_group *w, const u
     spec->load(w, p, half);
     if (spec->has_min && !by_block && half == 0) groups_minima_32(sums->minima, w, acts, n_tokens);
     for (int t = 0; t < n_tokens; t++) {
-        sums->s[first + t] = groups_sums_of(w, acts + t, spec);
+        sums->s[first + t] = groups_sums_of(w, acts + t, acts + t, spec);
         if (by_block) sums->m[first + t] = groups_minima_16(w, acts + t);
     }
     for (int t = 0; t < n_tokens && n_tokens >= 4; t += 4) {
@@ -224,17 +220,104 @@ INLINE void groups_step(__m512 *acc, const uint8_t *const p[4], const groups_act
     groups_half(acc, &sums, &w, p, acts, act_d, spec, n_tokens, 0);
     groups_half(acc, &sums, &w, p, acts + n_tokens, act_d + 4 * n_tokens, spec, n_tokens, 1);
     if (n_tokens >= 4) return;
-    __m512 s = n_tokens == 1 ? add_blocks_of_2(sums.s) : add_blocks(sums.s), m = s;
-    if (spec->has_min && spec->scale == GROUPS_SCALE_32)
-        m = sums.minima[0][0];
-    else if (spec->has_min)
-        m = n_tokens == 1 ? add_blocks_of_2(sums.m) : add_blocks(sums.m);
+    __m512 s = add_blocks(sums.s), m = s;
+    if (spec->has_min) m = spec->scale == GROUPS_SCALE_32 ? sums.minima[0][0] : add_blocks(sums.m);
     acc[0] = groups_add(acc[0], &w, s, m, act_d, n_tokens, spec->has_min);
+}
+
+/* ---- rows for one token ----
+ *
+ * Two rows side by side, and of each two super-blocks: memory is read faster in two streams than in
+ * four, and long rows do not fill the first cache. Types that decoding limits take four. */
+
+/* [group][4 pairs of row and super-block] sums of m p. */
+INLINE __m256 groups_pair_minima(const groups_group *w0, const groups_group *w1,
+                                 const groups_act *act0, const groups_act *act1,
+                                 const groups_spec *spec) {
+    if (spec->scale == GROUPS_SCALE_16)
+        return add_blocks_of_2(
+            _mm512_madd_epi16(w0->minima,
+                              _mm512_castps_si512(of_two(act0[0].extra, act1[0].extra))),
+            _mm512_madd_epi16(w1->minima,
+                              _mm512_castps_si512(of_two(act0[1].extra, act1[1].extra))));
+    __m512i sums = _mm512_inserti64x4(_mm512_load_si512(act0->extra),
+                                      _mm256_load_si256((const void *)act1->extra), 1);
+    __m512i x = _mm512_madd_epi16(w0->minima, sums);
+    return _mm512_castps512_ps256(minima_of(add_neighbours(x, x)));
+}
+
+/* acc[row] after a group of both rows: the pairs' first two numbers, or the last. */
+INLINE __m128 groups_add_pair(__m128 acc, __m128 sum, __m128 scale, __m128 n, __m128 minima,
+                              const bool has_min) {
+    acc = _mm_fmadd_ps(sum, scale, acc);
+    return has_min ? _mm_fmadd_ps(n, minima, acc) : acc;
+}
+
+/* acc[row] after a super-block of each of four rows or, with `two`, acc[2 rows, _, _] after two of
+ * each: p has both rows' first, then both rows' second. acts and act_d: [super-block][2 groups]. */
+INLINE __m128 groups_step_1(__m128 acc, const uint8_t *const p[4], const groups_act *acts,
+                            const float *act_d, const groups_spec *spec, const bool two) {
+    const groups_act *act0 = acts, *act1 = two ? acts + 2 : acts;
+    groups_group w0, w1;
+    spec->load(&w0, p, 0);
+    __m512i s0 = groups_sums_of(&w0, &act0[0], &act1[0], spec);
+    spec->load(&w1, p, 1);
+    __m256 s = add_blocks_of_2(s0, groups_sums_of(&w1, &act0[1], &act1[1], spec)), m = s;
+    __m256 d = _mm256_load_ps(act_d);
+    if (two) d = _mm256_blend_ps(d, _mm256_load_ps(act_d + 8), 0xcc);
+    __m256 scale = _mm256_mul_ps(_mm512_castps512_ps256(w1.d), d);
+    __m128 n = _mm512_castps512_ps128(w1.n);
+    if (spec->has_min) m = _mm256_mul_ps(groups_pair_minima(&w0, &w1, act0, act1, spec), d);
+    for (int i = 0; i < (two ? 2 : 1); i++) {
+        acc = groups_add_pair(acc, _mm256_castps256_ps128(s), _mm256_castps256_ps128(scale), n,
+                              _mm256_castps256_ps128(m), spec->has_min);
+        acc = groups_add_pair(acc, _mm256_extractf128_ps(s, 1), _mm256_extractf128_ps(scale, 1), n,
+                              _mm256_extractf128_ps(m, 1), spec->has_min);
+        s = _mm256_permute_ps(s, 0xee);
+        scale = _mm256_permute_ps(scale, 0xee);
+        m = _mm256_permute_ps(m, 0xee);
+        n = _mm_permute_ps(n, 0xee);
+    }
+    return acc;
+}
+
+INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const bool near) {
+    const size_t n_rows = spec.four_rows ? 4 : 2, bytes = spec.bytes;
+    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD, n_rows);
+    for (size_t r = job->row_begin; r < job->row_end; r += n_rows) {
+        const uint8_t *row[4];
+        const uint8_t *fetch =
+            spn_rows_ahead(job->w, job->row_bytes, r, job->row_end, n_ahead, job->next);
+        spn_rows_from(row, n_rows, job->w, job->row_bytes, r, job->row_end);
+        __m128 acc = _mm_setzero_ps();
+        size_t b = 0;
+        for (; !spec.four_rows && b + 2 <= job->n_super; b += 2) {
+            const uint8_t *const p[4] = {row[0], row[1], row[0] + bytes, row[1] + bytes};
+            acc = groups_step_1(acc, p, job->acts + 2 * b, job->d + 8 * b, &spec, true);
+            spn_fetch_once(fetch, 4 * bytes, near);
+            fetch += 4 * bytes;
+            for (int i = 0; i < 2; i++) row[i] += 2 * bytes;
+        }
+        for (; spec.four_rows && b < job->n_super; b++) {
+            acc = groups_step_1(acc, row, job->acts + 2 * b, job->d + 8 * b, &spec, false);
+            spn_fetch_once(fetch, 4 * bytes, near);
+            fetch += 4 * bytes;
+            for (int i = 0; i < 4; i++) row[i] += bytes;
+        }
+        if (b < job->n_super)
+            acc = groups_step_1(acc, (const uint8_t *const[4]){row[0], row[1], row[0], row[1]},
+                                job->acts + 2 * b, job->d + 8 * b, &spec, false);
+        store_4_rows(job->y + r, acc, spn_min_size(job->row_end - r, n_rows));
+    }
 }
 
 INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int n_tokens,
                         const bool near) {
-    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD);
+    if (n_tokens == 1) {
+        groups_rows_1(job, spec, near);
+        return;
+    }
+    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD, 4);
     for (size_t r = job->row_begin; r < job->row_end; r += 4) {
         const uint8_t *p[4];
         const uint8_t *fetch =

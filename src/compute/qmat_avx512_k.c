@@ -300,8 +300,8 @@ INLINE void fill_q3_k(const groups_place *to, const uint8_t *const rows[COLUMN_R
         }
     }
 }
-GROUPS_TYPE_2(q3_k, .bytes = 110, .scale = GROUPS_SCALE_16, .fold = true, .offset = 4,
-              .panel_offset = 127)
+GROUPS_TYPE_2(q3_k, .bytes = 110, .scale = GROUPS_SCALE_16, .fold = true, .four_rows = true,
+              .offset = 4, .panel_offset = 127)
 
 /* ---- Q2_K ---- */
 
@@ -348,7 +348,8 @@ INLINE void fill_q2_k(const groups_place *to, const uint8_t *const rows[COLUMN_R
         }
     }
 }
-GROUPS_TYPE_2(q2_k, .bytes = 84, .scale = GROUPS_SCALE_16, .has_min = true, .fold = true)
+GROUPS_TYPE_2(q2_k, .bytes = 84, .scale = GROUPS_SCALE_16, .has_min = true, .fold = true,
+              .four_rows = true)
 
 void spn_qmat_init_avx512_k(spn_kernels *table) {
     table->matmul[SPN_TYPE_Q2_K] = matmul_q2_k;
