@@ -7,16 +7,15 @@
  *
  * ROWS, for few tokens (generation reads each weight once, so memory is the limit). Four rows are
  * walked side by side in the file's own layout, a group of four blocks of 32 at a time. For one
- * token two rows, with two groups or super-blocks of each in the four places: plain loads that are
- * asked for ahead reach 0.99 of a plain loop's speed in two streams and 0.93 to 0.95 in four, and
- * four long rows do not fit the first cache. A loader turns a group of a row into two registers of
- * unsigned bytes
- *     a = | b0 0..15 | b1 0..15 | b2 0..15 | b3 0..15 |     one 128-bit lane a block
- *     b = | b0 16..31 | b1 16..31 | b2 16..31 | b3 16..31 |
- * so that two vpdpbusd leave each block's sum spread over its lane's four numbers. A tree of six
- * unpacks and three additions over four rows gives S as [4 blocks][4 rows], the shape in which the
- * group's scales are decoded too. The activations are brought into the order of a and b once a
- * call. Up to 8 tokens share one loading of the weights.
+ * token one or two rows, with four or two groups or super-blocks of each in the four places: plain
+ * loads that are asked for ahead reach 0.99 to 1.01 of a plain loop's speed in one or two streams
+ * and 0.93 to 0.95 in four, and four long rows do not fit the first cache. A loader turns a group
+ * of a row into two registers of unsigned bytes a = | b0 0..15 | b1 0..15 | b2 0..15 | b3 0..15 |
+ * one 128-bit lane a block b = | b0 16..31 | b1 16..31 | b2 16..31 | b3 16..31 | so that two
+ * vpdpbusd leave each block's sum spread over its lane's four numbers. A tree of six unpacks and
+ * three additions over four rows gives S as [4 blocks][4 rows], the shape in which the group's
+ * scales are decoded too. The activations are brought into the order of a and b once a call. Up to
+ * 8 tokens share one loading of the weights.
  *
  * PANELS, for more tokens (the multipliers are the limit; a type tells from how many on). 32 rows
  * are unpacked once, into the scratch, as [block][8 steps][32 rows][4 elements] unsigned bytes,
@@ -55,6 +54,7 @@
 /* What lies so many bytes further on is asked for: four streams of a few KiB each are too short for
  * the processor to see. */
 #define FETCH_AHEAD 8192
+#define LONG_ROW 1024 /* bytes: longer ones go alone */
 #define TILE_TOKENS 6
 #define PANEL_ROWS 32
 #define PANELS 2 /* at most, that a tile's tokens meet one after the other */
@@ -108,13 +108,28 @@ INLINE __m512i sum_lanes(__m512i s0, __m512i s1, __m512i s2, __m512i s3) {
     return _mm512_add_epi32(_mm512_unpacklo_epi64(u, v), _mm512_unpackhi_epi64(u, v));
 }
 
-/* Of each lane's four numbers the first two from one place, the others from another. */
-INLINE __m512 of_two(const void *first, const void *second) {
-    return _mm512_mask_blend_ps(0xcccc, _mm512_load_ps(first), _mm512_load_ps(second));
+/* For one token, the four places of a step have `n_rows` rows (1, 2, 4) and, row after row, 4 /
+ * n_rows groups of each: place i is of row i % n_rows and of group i / n_rows. */
+
+/* From four numbers of each group, 32 bytes of which are `stride` further on: [number][place]. */
+INLINE __m512i spread_numbers(const void *numbers, size_t stride, const int n_rows) {
+    const __m512i number = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    const __mmask16 second = n_rows == 1 ? 0xaaaa : n_rows == 2 ? 0xcccc : 0;
+    const __m512i index = _mm512_mask_add_epi32(number, second, number, _mm512_set1_epi32(16));
+    const char *at = numbers;
+    __m512i x[4];
+    for (int g = 0; g < 4 / n_rows; g++)
+        x[g] = _mm512_castsi128_si512(_mm_load_si128((const void *)(at + g * stride)));
+    if (n_rows == 4) return _mm512_permutexvar_epi32(index, x[0]);
+    if (n_rows == 2) return _mm512_permutex2var_epi32(x[0], index, x[1]);
+    return _mm512_mask_blend_epi32(0xcccc, _mm512_permutex2var_epi32(x[0], index, x[1]),
+                                   _mm512_permutex2var_epi32(x[2], index, x[3]));
 }
 
-/* The others come first. */
-INLINE __m512 second_half(__m512 x) { return _mm512_permute_ps(x, 0xee); }
+/* The next group's places come first. */
+INLINE __m512 next_places(__m512 x, const int n_rows) {
+    return n_rows == 2 ? _mm512_permute_ps(x, 0xee) : _mm512_permute_ps(x, 0x39);
+}
 
 /* Which of the kernels for 1, 2, 4, 8 tokens takes the next of `left`. Measured: three tokens cost
  * less as four than as two and one, five less as eight than as four and one. */

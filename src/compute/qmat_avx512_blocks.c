@@ -7,16 +7,9 @@
 
 /* ---- activations in the order of the rows' kernels ---- */
 
-/* Block c's float in all of lane c. */
-INLINE __m512 spread_floats(const float *x, __mmask8 blocks) {
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-    return _mm512_permutexvar_ps(lanes, _mm512_castps128_ps512(_mm_maskz_loadu_ps(blocks, x)));
-}
-
 /* The `n` blocks (1 to 4) of a group that begins at block `at` of all activations. */
-static void arrange_group(blocks_act *out, const spn_act *act, size_t at, size_t n,
+static void arrange_group(blocks_act *out, blocks_num *num, const spn_act *act, size_t at, size_t n,
                           const blocks_type *type) {
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
     __mmask8 blocks = (__mmask8)((1u << n) - 1), sums = (__mmask8)((1u << 2 * n) - 1);
     __mmask64 bytes = n >= 2 ? ~0ull : 0xffffffffull;
     __mmask64 more = n >= 4 ? ~0ull : n == 3 ? 0xffffffffull : 0;
@@ -24,30 +17,27 @@ static void arrange_group(blocks_act *out, const spn_act *act, size_t at, size_t
     __m512i q1 = _mm512_maskz_loadu_epi8(more, act->q + 32 * at + 64);
     _mm512_store_si512(out->a, _mm512_shuffle_i64x2(q0, q1, 0x88));
     _mm512_store_si512(out->b, _mm512_shuffle_i64x2(q0, q1, 0xdd));
-    _mm512_store_ps(out->d, spread_floats(act->d + at, blocks));
-    if (type->has_min) {
-        _mm512_store_ps(out->extra, spread_floats(act->dsum + at, blocks));
-        return;
-    }
-    __m128i sum = _mm_maskz_loadu_epi16(sums, act->sum + 2 * at);
-    sum = _mm_madd_epi16(sum, _mm_set1_epi16((short)-type->offset));
-    _mm512_store_si512(out->extra,
-                       _mm512_maskz_permutexvar_epi32(0x1111, lanes, _mm512_castsi128_si512(sum)));
+    _mm_store_ps(num->d, _mm_maskz_loadu_ps(blocks, act->d + at));
+    __m128i extra = _mm_madd_epi16(_mm_maskz_loadu_epi16(sums, act->sum + 2 * at),
+                                   _mm_set1_epi16((short)-type->offset));
+    if (type->has_min) extra = _mm_castps_si128(_mm_maskz_loadu_ps(blocks, act->dsum + at));
+    _mm_store_si128((void *)num->extra, extra);
 }
 
 /* `width` tokens a group; those that do not exist stay as they are. */
-static void arrange_acts(blocks_act *out, const spn_matmul_args *args, size_t first,
-                         size_t n_tokens, size_t width, const blocks_type *type) {
+static void arrange_acts(blocks_act *out, blocks_num *nums, const spn_matmul_args *args,
+                         size_t first, size_t n_tokens, size_t width, const blocks_type *type) {
     size_t n_blocks = args->k / 32;
     for (size_t t = 0; t < n_tokens; t++)
         for (size_t b = 0; b < n_blocks; b += 4)
-            arrange_group(out + b / 4 * width + t, &args->act, (first + t) * n_blocks + b,
-                          spn_min_size(n_blocks - b, 4), type);
+            arrange_group(out + b / 4 * width + t, nums + b / 4 * width + t, &args->act,
+                          (first + t) * n_blocks + b, spn_min_size(n_blocks - b, 4), type);
 }
 
 static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
                      const blocks_type *type) {
     blocks_act *acts = args->scratch;
+    blocks_num *nums = (void *)(acts + (args->k / 32 + 3) / 4 * MAX_ROW_TOKENS);
     blocks_job job = {.w = args->w,
                       .next = args->next,
                       .row_bytes = args->row_bytes,
@@ -55,11 +45,12 @@ static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
                       .row_begin = begin,
                       .row_end = end,
                       .acts = acts,
+                      .nums = nums,
                       .ldy = args->ldy};
     for (size_t t = 0; t < args->n_tokens; t += job.n_tokens) {
         size_t left = args->n_tokens - t, log = rows_width_log(left);
         job.n_tokens = spn_min_size((size_t)1 << log, left);
-        arrange_acts(acts, args, t, job.n_tokens, (size_t)1 << log, type);
+        arrange_acts(acts, nums, args, t, job.n_tokens, (size_t)1 << log, type);
         job.y = args->y + t * args->ldy;
         type->rows[log](&job);
     }
@@ -147,7 +138,7 @@ size_t spn_qmat_scratch_blocks_avx512(size_t k) {
     const panels_plan plan = plan_of(&(blocks_type){.has_min = true});
     size_t n_groups = (k / 32 + 3) / 4;
     return spn_max_size(spn_panels_scratch_avx512(k, &plan),
-                        n_groups * MAX_ROW_TOKENS * sizeof(blocks_act));
+                        n_groups * MAX_ROW_TOKENS * (sizeof(blocks_act) + sizeof(blocks_num)));
 }
 
 void spn_blocks_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,

@@ -20,17 +20,22 @@ typedef struct blocks_group {
     __m512 d, n;        /* [chain][row] D and N */
 } blocks_group;
 
-/* One token's activations of a group, as the rows' kernels read them. */
+/* One token's activations of a group: q in the order of blocks_group.a and b. With their numbers
+ * they are small, as for long rows they share the first cache with the weights. */
 typedef struct blocks_act {
-    int8_t a[64], b[64]; /* q in the order of blocks_group.a and b */
-    float d[16];         /* [chain][4 times the same] */
-    int32_t extra[16];   /* [chain][-offset * sum, 0, 0, 0]; with a minimum dsum, as d */
+    int8_t a[64], b[64];
 } blocks_act;
+
+typedef struct blocks_num {
+    float d[4];       /* [chain] */
+    int32_t extra[4]; /* [chain]: -offset * sum; with a minimum dsum, as d */
+} blocks_num;
 
 typedef struct blocks_job {
     const uint8_t *w, *next;
     size_t row_bytes, n_blocks, row_begin, row_end;
     const blocks_act *acts; /* [group][n_tokens] */
+    const blocks_num *nums; /* the same */
     float *y;               /* [n_tokens][ldy] */
     size_t ldy, n_tokens;   /* that there are; kernels may compute more */
 } blocks_job;
@@ -44,26 +49,33 @@ typedef struct blocks_spec {
     unsigned block_bytes;
 } blocks_spec;
 
-/* [chain][row] S of a group: |S| <= 32 * 255 * 127 < 2^20. Rows 0 and 1 meet act0, the others act1.
- */
-INLINE __m512i blocks_sums(const blocks_group *w, const blocks_act *act0, const blocks_act *act1,
-                           const bool has_min) {
+/* The numbers of a group, or of those in the places of a step, as [chain][place]. */
+INLINE __m512 blocks_d(const blocks_num *nums, const int n_rows) {
+    return _mm512_castsi512_ps(spread_numbers(nums->d, sizeof(*nums), n_rows));
+}
+INLINE __m512i blocks_extra(const blocks_num *nums, const int n_rows) {
+    return spread_numbers(nums->extra, sizeof(*nums), n_rows);
+}
+
+/* [chain][place] S, as floats: |S| <= 32 * 255 * 127 < 2^20. Place i meets acts[i / n_rows]. */
+INLINE __m512 blocks_sums(const blocks_group *w, const blocks_act *acts, __m512i extra,
+                          const bool has_min, const int n_rows) {
     __m512i s[4];
     for (int i = 0; i < 4; i++) {
-        const blocks_act *act = i < 2 ? act0 : act1;
-        s[i] = has_min ? _mm512_setzero_si512() : _mm512_load_si512(act->extra);
-        s[i] = _mm512_dpbusd_epi32(s[i], w->a[i], _mm512_load_si512(act->a));
+        const blocks_act *act = acts + i / n_rows;
+        s[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w->a[i], _mm512_load_si512(act->a));
         s[i] = _mm512_dpbusd_epi32(s[i], w->b[i], _mm512_load_si512(act->b));
     }
-    return sum_lanes(s[0], s[1], s[2], s[3]);
+    __m512i sum = sum_lanes(s[0], s[1], s[2], s[3]);
+    return _mm512_cvtepi32_ps(has_min ? sum : _mm512_add_epi32(sum, extra));
 }
 
 /* acc[chain][row] after one more group; chains outside of `chains` (4 bits each) stay. */
 INLINE __m512 blocks_step(__m512 acc, const blocks_group *w, const blocks_act *act,
-                          const bool has_min, __mmask16 chains) {
-    __m512 s = _mm512_cvtepi32_ps(blocks_sums(w, act, act, has_min));
-    __m512 scale = _mm512_mul_ps(w->d, _mm512_load_ps(act->d));
-    __m512 dsum = _mm512_load_ps(act->extra);
+                          const blocks_num *num, const bool has_min, __mmask16 chains) {
+    __m512i extra = blocks_extra(num, 4);
+    __m512 s = blocks_sums(w, act, extra, has_min, 4), dsum = _mm512_castsi512_ps(extra);
+    __m512 scale = _mm512_mul_ps(w->d, blocks_d(num, 4));
     if (chains == 0xffff) {
         acc = _mm512_fmadd_ps(s, scale, acc);
         return has_min ? _mm512_fmadd_ps(w->n, dsum, acc) : acc;
@@ -87,12 +99,13 @@ INLINE void blocks_load_last(blocks_group *w, const uint8_t *const p[4], const b
 }
 
 INLINE void blocks_last_group(__m512 *acc, const uint8_t *const p[4], const blocks_act *acts,
-                              const blocks_spec *spec, const int n_tokens, size_t n_left) {
+                              const blocks_num *nums, const blocks_spec *spec, const int n_tokens,
+                              size_t n_left) {
     blocks_group w;
     blocks_load_last(&w, p, spec, n_left);
     __mmask16 chains = (__mmask16)((1u << 4 * n_left) - 1);
     for (int t = 0; t < n_tokens; t++)
-        acc[t] = blocks_step(acc[t], &w, acts + t, spec->has_min, chains);
+        acc[t] = blocks_step(acc[t], &w, acts + t, nums + t, spec->has_min, chains);
 }
 
 /* (acc0 + acc2) + (acc1 + acc3), of the rows that there are. */
@@ -102,55 +115,63 @@ INLINE void blocks_store(float *y, __m512 acc, size_t n_rows) {
                  n_rows);
 }
 
-/* acc[chain][2 rows, _, _] after two more groups: w has the first of both rows, then the second. */
-INLINE __m512 blocks_step_1(__m512 acc, const blocks_group *w, const blocks_act acts[2],
-                            const bool has_min) {
-    __m512 s = _mm512_cvtepi32_ps(blocks_sums(w, &acts[0], &acts[1], has_min));
-    __m512 scale = _mm512_mul_ps(w->d, of_two(acts[0].d, acts[1].d));
-    __m512 dsum = of_two(acts[0].extra, acts[1].extra);
-    acc = _mm512_fmadd_ps(s, scale, acc);
-    if (has_min) acc = _mm512_fmadd_ps(w->n, dsum, acc);
-    acc = _mm512_fmadd_ps(second_half(s), second_half(scale), acc);
-    return has_min ? _mm512_fmadd_ps(second_half(w->n), second_half(dsum), acc) : acc;
+/* One token: acc[chain][row, ...], what follows has no meaning, after the places' groups. */
+INLINE __m512 blocks_step_1(__m512 acc, const blocks_group *w, const blocks_act *acts,
+                            const blocks_num *nums, const bool has_min, const int n_rows) {
+    __m512i extra = blocks_extra(nums, n_rows);
+    __m512 s = blocks_sums(w, acts, extra, has_min, n_rows), n = w->n;
+    __m512 scale = _mm512_mul_ps(w->d, blocks_d(nums, n_rows)), dsum = _mm512_castsi512_ps(extra);
+    for (int i = 0; i < 4; i += n_rows) {
+        acc = _mm512_fmadd_ps(s, scale, acc);
+        if (has_min) acc = _mm512_fmadd_ps(n, dsum, acc);
+        s = next_places(s, n_rows);
+        scale = next_places(scale, n_rows);
+        n = next_places(n, n_rows);
+        dsum = next_places(dsum, n_rows);
+    }
+    return acc;
 }
 
-/* One token: two rows side by side, and of each two groups, as memory is read faster in two streams
- * than in four, and long rows do not fill the first cache. */
-INLINE void blocks_rows_1(const blocks_job *job, const blocks_spec spec, const bool near) {
-    const size_t n_groups = job->n_blocks / 4, bytes = 4 * spec.block_bytes;
-    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD, 2);
-    for (size_t r = job->row_begin; r < job->row_end; r += 2) {
+INLINE void blocks_rows_1(const blocks_job *job, const blocks_spec spec, const bool near,
+                          const int n_rows) {
+    const size_t n_groups = job->n_blocks / 4, bytes = 4 * spec.block_bytes, n_each = 4 / n_rows;
+    const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD, n_rows);
+    for (size_t r = job->row_begin; r < job->row_end; r += n_rows) {
         const uint8_t *row[2];
         const uint8_t *fetch =
             spn_rows_ahead(job->w, job->row_bytes, r, job->row_end, n_ahead, job->next);
-        spn_rows_from(row, 2, job->w, job->row_bytes, r, job->row_end);
+        spn_rows_from(row, n_rows, job->w, job->row_bytes, r, job->row_end);
         __m512 acc = _mm512_setzero_ps();
         blocks_group w;
         size_t g = 0;
-        for (; g + 2 <= n_groups; g += 2) {
-            const uint8_t *const p[4] = {row[0], row[1], row[0] + bytes, row[1] + bytes};
-            spec.load(&w, p);
-            acc = blocks_step_1(acc, &w, job->acts + g, spec.has_min);
+        for (; g + n_each <= n_groups; g += n_each) {
+#define PLACE(i) row[(i) % n_rows] + (i) / n_rows *bytes
+            spec.load(&w, (const uint8_t *const[4]){PLACE(0), PLACE(1), PLACE(2), PLACE(3)});
+#undef PLACE
+            acc = blocks_step_1(acc, &w, job->acts + g, job->nums + g, spec.has_min, n_rows);
             spn_fetch_once(fetch, 4 * bytes, near);
             fetch += 4 * bytes;
-            for (int i = 0; i < 2; i++) row[i] += 2 * bytes;
+            for (int i = 0; i < n_rows; i++) row[i] += n_each * bytes;
         }
+        const uint8_t *p[4] = {row[0], row[1 % n_rows], row[0], row[1 % n_rows]};
         for (; g < n_groups; g++) {
-            spec.load(&w, (const uint8_t *const[4]){row[0], row[1], row[0], row[1]});
-            acc = blocks_step(acc, &w, job->acts + g, spec.has_min, 0xffff);
-            for (int i = 0; i < 2; i++) row[i] += bytes;
+            spec.load(&w, p);
+            acc = blocks_step_1(acc, &w, job->acts + g, job->nums + g, spec.has_min, 4);
+            for (int i = 0; i < 4; i++) p[i] += bytes;
         }
         if (job->n_blocks % 4)
-            blocks_last_group(&acc, (const uint8_t *const[4]){row[0], row[1], row[0], row[1]},
-                              job->acts + g, &spec, 1, job->n_blocks % 4);
-        blocks_store(job->y + r, acc, spn_min_size(job->row_end - r, 2));
+            blocks_last_group(&acc, p, job->acts + g, job->nums + g, &spec, 1, job->n_blocks % 4);
+        blocks_store(job->y + r, acc, spn_min_size(job->row_end - r, n_rows));
     }
 }
 
 INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int n_tokens,
                         const bool near) {
     if (n_tokens == 1) {
-        blocks_rows_1(job, spec, near);
+        if (!spec.has_min && job->row_bytes >= LONG_ROW)
+            blocks_rows_1(job, spec, near, 1);
+        else
+            blocks_rows_1(job, spec, near, 2);
         return;
     }
     const size_t n_groups = job->n_blocks / 4, group_bytes = 4 * spec.block_bytes;
@@ -163,16 +184,18 @@ INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int
         __m512 acc[MAX_ROW_TOKENS];
         for (int t = 0; t < n_tokens; t++) acc[t] = _mm512_setzero_ps();
         const blocks_act *acts = job->acts;
-        for (size_t g = 0; g < n_groups; g++, acts += n_tokens) {
+        const blocks_num *nums = job->nums;
+        for (size_t g = 0; g < n_groups; g++, acts += n_tokens, nums += n_tokens) {
             blocks_group w;
             spec.load(&w, p);
             for (int t = 0; t < n_tokens; t++)
-                acc[t] = blocks_step(acc[t], &w, acts + t, spec.has_min, 0xffff);
+                acc[t] = blocks_step(acc[t], &w, acts + t, nums + t, spec.has_min, 0xffff);
             spn_fetch_once(fetch, 4 * group_bytes, near);
             fetch += 4 * group_bytes;
             for (int i = 0; i < 4; i++) p[i] += group_bytes;
         }
-        if (job->n_blocks % 4) blocks_last_group(acc, p, acts, &spec, n_tokens, job->n_blocks % 4);
+        if (job->n_blocks % 4)
+            blocks_last_group(acc, p, acts, nums, &spec, n_tokens, job->n_blocks % 4);
         for (int t = 0; t < n_tokens && (size_t)t < job->n_tokens; t++)
             blocks_store(job->y + (size_t)t * job->ldy + r, acc[t], job->row_end - r);
     }

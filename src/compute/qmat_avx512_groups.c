@@ -7,74 +7,60 @@
 
 /* ---- activations in the order of the rows' kernels ---- */
 
-/* A super-block's 8 sums of 32 as int16, four times. */
-INLINE __m512i sums_of_super(const int16_t *sum) {
-    __m256i two = _mm256_loadu_si256((const void *)sum);
-    __m256i sums = _mm256_madd_epi16(two, _mm256_set1_epi16(1));
-    return _mm512_broadcast_i32x4(_mm256_cvtepi32_epi16(sums));
-}
-
-/* Block c's number to the first of lane c. */
-INLINE void put_starts(int32_t *extra, __m128i starts) {
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0);
-    _mm512_store_si512(
-        extra, _mm512_maskz_permutexvar_epi32(0x1111, lanes, _mm512_castsi128_si512(starts)));
-}
-
 /* Group `at` of all activations. */
-static void arrange_group(groups_act *out, float d[4], const spn_act *act, size_t at,
-                          const groups_spec *spec) {
-    const __m512i lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+static void arrange_group(groups_act *out, groups_num *num, float d[4], const spn_act *act,
+                          size_t at, const groups_spec *spec) {
     __m512i q0 = _mm512_loadu_si512(act->q + 128 * at);
     __m512i q1 = _mm512_loadu_si512(act->q + 128 * at + 64);
     _mm512_store_si512(out->a, _mm512_shuffle_i64x2(q0, q1, 0x88));
     _mm512_store_si512(out->b, _mm512_shuffle_i64x2(q0, q1, 0xdd));
     _mm_store_ps(d, _mm_set1_ps(act->d[at]));
+    const __m128i ones = _mm_set1_epi16(1), less = _mm_set1_epi32(-spec->offset);
+    __m128i sum = _mm_loadu_si128((const void *)(act->sum + 8 * at)), extra = sum, extra_b = sum;
     if (spec->has_min && spec->scale == GROUPS_SCALE_32) {
-        if (at % 2 == 0) _mm512_store_si512(out->extra, sums_of_super(act->sum + 8 * at));
-        return;
+        if (at % 2 != 0) return;
+        __m256i two = _mm256_loadu_si256((const void *)(act->sum + 8 * at));
+        extra = _mm256_cvtepi32_epi16(_mm256_madd_epi16(two, _mm256_set1_epi16(1)));
+    } else if (!spec->has_min && spec->scale == GROUPS_SCALE_16) {
+        extra = _mm_mullo_epi32(_mm_srai_epi32(_mm_slli_epi32(sum, 16), 16), less);
+        extra_b = _mm_mullo_epi32(_mm_srai_epi32(sum, 16), less);
+    } else if (!spec->has_min) {
+        extra = _mm_mullo_epi32(_mm_madd_epi16(sum, ones), less);
     }
-    __m128i sum = _mm_loadu_si128((const void *)(act->sum + 8 * at));
-    const __m128i less = _mm_set1_epi32(-spec->offset);
-    if (spec->has_min) {
-        _mm512_store_si512(out->extra,
-                           _mm512_permutexvar_epi32(lanes, _mm512_castsi128_si512(sum)));
-    } else if (spec->scale == GROUPS_SCALE_16) {
-        __m128i in_a = _mm_srai_epi32(_mm_slli_epi32(sum, 16), 16), in_b = _mm_srai_epi32(sum, 16);
-        put_starts(out->extra, _mm_mullo_epi32(in_a, less));
-        put_starts(out->extra_b, _mm_mullo_epi32(in_b, less));
-    } else {
-        put_starts(out->extra, _mm_mullo_epi32(_mm_madd_epi16(sum, _mm_set1_epi16(1)), less));
-    }
+    _mm_store_si128((void *)num->extra, extra);
+    _mm_store_si128((void *)num->extra_b, extra_b);
 }
 
 /* `width` tokens a group; those that do not exist stay as they are. */
-static void arrange_acts(groups_act *out, float *d, const spn_matmul_args *args, size_t first,
-                         size_t n_tokens, size_t width, const groups_spec *spec) {
+static void arrange_acts(groups_act *out, groups_num *nums, float *d, const spn_matmul_args *args,
+                         size_t first, size_t n_tokens, size_t width, const groups_spec *spec) {
     size_t n_groups = args->k / SPN_ACT_GROUP;
     for (size_t t = 0; t < n_tokens; t++)
-        for (size_t g = 0; g < n_groups; g++)
-            arrange_group(out + g * width + t, d + 4 * (g * width + t), &args->act,
-                          (first + t) * n_groups + g, spec);
+        for (size_t g = 0; g < n_groups; g++) {
+            size_t at = g * width + t;
+            arrange_group(out + at, nums + at, d + 4 * at, &args->act, (first + t) * n_groups + g,
+                          spec);
+        }
 }
 
 static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
                      const groups_type *type) {
     groups_act *acts = args->scratch;
-    float *d = (float *)(void *)(acts + args->k / SPN_ACT_GROUP * MAX_ROW_TOKENS);
+    size_t n = args->k / SPN_ACT_GROUP * MAX_ROW_TOKENS;
+    groups_num *nums = (void *)(acts + n);
+    float *d = (void *)(nums + n);
     groups_job job = {.w = args->w,
                       .next = args->next,
                       .row_bytes = args->row_bytes,
                       .n_super = args->k / SPN_QUANT_K,
                       .row_begin = begin,
                       .row_end = end,
-                      .acts = acts,
-                      .d = d,
+                      .acts = {acts, nums, d},
                       .ldy = args->ldy};
     for (size_t t = 0; t < args->n_tokens; t += job.n_tokens) {
         size_t left = args->n_tokens - t, log = rows_width_log(left);
         job.n_tokens = spn_min_size((size_t)1 << log, left);
-        arrange_acts(acts, d, args, t, job.n_tokens, (size_t)1 << log, &type->spec);
+        arrange_acts(acts, nums, d, args, t, job.n_tokens, (size_t)1 << log, &type->spec);
         job.y = args->y + t * args->ldy;
         type->rows[log](&job);
     }
@@ -297,7 +283,8 @@ size_t spn_qmat_scratch_groups_avx512(size_t k) {
     const panels_plan plan = plan_of(&(groups_type){.unpack = NULL});
     size_t n_super = (k + SPN_QUANT_K - 1) / SPN_QUANT_K;
     return spn_max_size(spn_panels_scratch_avx512(n_super * SPN_QUANT_K, &plan),
-                        2 * n_super * MAX_ROW_TOKENS * (sizeof(groups_act) + 4 * sizeof(float)));
+                        2 * n_super * MAX_ROW_TOKENS *
+                            (sizeof(groups_act) + sizeof(groups_num) + 4 * sizeof(float)));
 }
 
 void spn_groups_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,

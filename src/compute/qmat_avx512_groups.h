@@ -32,23 +32,36 @@ typedef struct groups_group {
                            SCALE_32: of the super-block, from half 0, [row][8 blocks] int16 */
 } groups_group;
 
-/* One token's activations of a group, as the rows' kernels read them. */
+/* One token's activations of a group: q in the order of groups_group.a and b. */
 typedef struct groups_act {
-    int8_t a[64], b[64]; /* q in the order of groups_group.a and b */
-    /* Without a minimum [block]: | -offset * sum | 0 | 0 | 0 |, where sums start: of the block, or
-     * of the sub-blocks in a and in b. SCALE_16 with a minimum: the two sub-blocks' sums as int16,
-     * four times. SCALE_32 with a minimum, in the first group of a super-block: four times its 8
-     * blocks' sums as int16. */
-    int32_t extra[16], extra_b[16];
+    int8_t a[64], b[64];
 } groups_act;
+
+/* [block]. Without a minimum -offset * sum of the block or, for SCALE_16, of the sub-blocks in a
+ * and in b. SCALE_16 with a minimum: the two sub-blocks' sums as int16. SCALE_32 with a minimum, in
+ * the first group of a super-block: its 8 blocks' sums as int16. */
+typedef struct groups_num {
+    int32_t extra[4], extra_b[4];
+} groups_num;
+
+/* Activations from a super-block on: [super-block][group][n_tokens]. For long rows they share the
+ * first cache with the weights. */
+typedef struct groups_acts {
+    const groups_act *q;
+    const groups_num *num;
+    const float *d; /* [4 times the same] each */
+} groups_acts;
+
+INLINE groups_acts groups_on(groups_acts acts, size_t n) {
+    return (groups_acts){acts.q + n, acts.num + n, acts.d + 4 * n};
+}
 
 typedef struct groups_job {
     const uint8_t *w, *next;
     size_t row_bytes, n_super, row_begin, row_end;
-    const groups_act *acts; /* [super-block][group][n_tokens] */
-    const float *d;         /* [super-block][group][n_tokens][4 times the same] */
-    float *y;               /* [n_tokens][ldy] */
-    size_t ldy, n_tokens;   /* that there are; kernels may compute more */
+    groups_acts acts;
+    float *y;             /* [n_tokens][ldy] */
+    size_t ldy, n_tokens; /* that there are; kernels may compute more */
 } groups_job;
 
 /* Fills `group` from rows p[0..3], which stand at a super-block whose group `half` is meant. Reads
@@ -68,34 +81,37 @@ typedef struct groups_spec {
     int odd_shift;    /* odd blocks' weights are this many bits too high */
 } groups_spec;
 
-INLINE __m512i start_at(const int32_t *extra, const groups_spec *spec) {
-    return spec->has_min ? _mm512_setzero_si512() : _mm512_load_si512(extra);
+/* Four numbers of each of a step's groups, which for one token are two apart: [block][place]. */
+INLINE __m512i groups_numbers(const int32_t *numbers, const int n_rows) {
+    return spread_numbers(numbers, 2 * sizeof(groups_num), n_rows);
 }
 
-/* [block][row] sums of sc q p less the offset: a lane of a or b is a sub-block. Rows 0 and 1 meet
- * act0, the others act1. */
-INLINE __m512i groups_sums_16(const groups_group *w, const groups_act *act0, const groups_act *act1,
-                              const groups_spec *spec) {
-    __m512i s[4], t[4];
+/* [block][place] sums of sc q p less the offset: a lane of a or b is a sub-block. Place i meets the
+ * activations i / n_rows super-blocks (of one token) further on. */
+INLINE __m512i groups_sums_16(const groups_group *w, groups_acts acts, const groups_spec *spec,
+                              const int n_rows) {
+    __m512i s[4], t[4], zero = _mm512_setzero_si512();
     for (int i = 0; i < 4; i++) {
-        const groups_act *act = i < 2 ? act0 : act1;
-        __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b);
-        s[i] = _mm512_dpbusd_epi32(start_at(act->extra, spec), w->a[i], a);
-        t[i] = _mm512_dpbusd_epi32(start_at(act->extra_b, spec), w->b[i], b);
+        const groups_act *act = acts.q + 2 * (i / n_rows);
+        s[i] = _mm512_dpbusd_epi32(zero, w->a[i], _mm512_load_si512(act->a));
+        t[i] = _mm512_dpbusd_epi32(zero, w->b[i], _mm512_load_si512(act->b));
     }
-    __m512i in_a = _mm512_mullo_epi32(sum_lanes(s[0], s[1], s[2], s[3]), w->sa);
-    return _mm512_add_epi32(in_a, _mm512_mullo_epi32(sum_lanes(t[0], t[1], t[2], t[3]), w->sb));
+    __m512i in_a = sum_lanes(s[0], s[1], s[2], s[3]), in_b = sum_lanes(t[0], t[1], t[2], t[3]);
+    if (!spec->has_min) {
+        in_a = _mm512_add_epi32(in_a, groups_numbers(acts.num->extra, n_rows));
+        in_b = _mm512_add_epi32(in_b, groups_numbers(acts.num->extra_b, n_rows));
+    }
+    return _mm512_add_epi32(_mm512_mullo_epi32(in_a, w->sa), _mm512_mullo_epi32(in_b, w->sb));
 }
 
 /* The same where a scale is for both, or for all. */
-INLINE __m512i groups_sums_32(const groups_group *w, const groups_act *act0, const groups_act *act1,
-                              const groups_spec *spec) {
+INLINE __m512i groups_sums_32(const groups_group *w, groups_acts acts, const groups_spec *spec,
+                              const int n_rows) {
     __m512i s[4];
     for (int i = 0; i < 4; i++) {
-        const groups_act *act = i < 2 ? act0 : act1;
-        __m512i a = _mm512_load_si512(act->a), b = _mm512_load_si512(act->b);
-        s[i] = _mm512_dpbusd_epi32(start_at(act->extra, spec), w->a[i], a);
-        s[i] = _mm512_dpbusd_epi32(s[i], w->b[i], b);
+        const groups_act *act = acts.q + 2 * (i / n_rows);
+        s[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w->a[i], _mm512_load_si512(act->a));
+        s[i] = _mm512_dpbusd_epi32(s[i], w->b[i], _mm512_load_si512(act->b));
     }
     __m512i sum = sum_lanes(s[0], s[1], s[2], s[3]);
     if (spec->odd_shift) {
@@ -103,18 +119,24 @@ INLINE __m512i groups_sums_32(const groups_group *w, const groups_act *act0, con
         sum = _mm512_srav_epi32(sum,
                                 _mm512_setr_epi32(0, 0, 0, 0, n, n, n, n, 0, 0, 0, 0, n, n, n, n));
     }
+    if (!spec->has_min) sum = _mm512_add_epi32(sum, groups_numbers(acts.num->extra, n_rows));
     return spec->scale == GROUPS_SCALE_32 ? _mm512_mullo_epi32(sum, w->s) : sum;
 }
 
-INLINE __m512i groups_sums_of(const groups_group *w, const groups_act *act0, const groups_act *act1,
-                              const groups_spec *spec) {
-    return spec->scale == GROUPS_SCALE_16 ? groups_sums_16(w, act0, act1, spec)
-                                          : groups_sums_32(w, act0, act1, spec);
+INLINE __m512i groups_sums_of(const groups_group *w, groups_acts acts, const groups_spec *spec,
+                              const int n_rows) {
+    return spec->scale == GROUPS_SCALE_16 ? groups_sums_16(w, acts, spec, n_rows)
+                                          : groups_sums_32(w, acts, spec, n_rows);
 }
 
-/* [block][row] sums of m p, for SCALE_16. */
-INLINE __m512i groups_minima_16(const groups_group *w, const groups_act *act) {
-    return _mm512_madd_epi16(w->minima, _mm512_load_si512(act->extra));
+/* [block][place] sums of m p, for SCALE_16. */
+INLINE __m512i groups_minima_16(const groups_group *w, groups_acts acts, const int n_rows) {
+    return _mm512_madd_epi16(w->minima, groups_numbers(acts.num->extra, n_rows));
+}
+
+/* A super-block's 8 sums of 32, in each lane. */
+INLINE __m512i groups_sums_of_8(const groups_num *num) {
+    return _mm512_broadcast_i32x4(_mm_load_si128((const void *)num->extra));
 }
 
 /* Adds up the blocks of four [block][row]: [which of the four][row], as floats. */
@@ -157,11 +179,11 @@ INLINE __m512 minima_of(__m512i x) { return _mm512_cvtepi32_ps(rows_last(x)); }
 /* Sums of m p of a super-block, for SCALE_32, as groups_add takes them: two tokens in out[0], more
  * in out[group][set of four tokens]. The products of a row's 8 blocks leave two numbers for each
  * group in the row's lane. */
-INLINE void groups_minima_32(__m512 out[2][2], const groups_group *w, const groups_act *acts,
+INLINE void groups_minima_32(__m512 out[2][2], const groups_group *w, const groups_num *nums,
                              const int n_tokens) {
     __m512i x[8];
     for (int t = 0; t < n_tokens; t++)
-        x[t] = _mm512_madd_epi16(w->minima, _mm512_load_si512(acts[t].extra));
+        x[t] = _mm512_madd_epi16(w->minima, groups_sums_of_8(nums + t));
     if (n_tokens == 2)
         out[0][0] = minima_of(
             add_neighbours(_mm512_unpacklo_epi64(x[0], x[1]), _mm512_unpackhi_epi64(x[0], x[1])));
@@ -195,94 +217,98 @@ typedef struct groups_sums {
 /* One group: its sums, and for four tokens and more acc[set of four] after it. `half` is a constant
  * wherever this is called. */
 INLINE void groups_half(__m512 *acc, groups_sums *sums, groups_group *w, const uint8_t *const p[4],
-                        const groups_act *acts, const float *act_d, const groups_spec *spec,
-                        const int n_tokens, const int half) {
+                        groups_acts acts, const groups_spec *spec, const int n_tokens,
+                        const int half) {
     const int first = n_tokens >= 4 ? 0 : half * n_tokens;
     const bool by_block = spec->has_min && spec->scale == GROUPS_SCALE_16;
     spec->load(w, p, half);
-    if (spec->has_min && !by_block && half == 0) groups_minima_32(sums->minima, w, acts, n_tokens);
+    if (spec->has_min && !by_block && half == 0)
+        groups_minima_32(sums->minima, w, acts.num, n_tokens);
     for (int t = 0; t < n_tokens; t++) {
-        sums->s[first + t] = groups_sums_of(w, acts + t, acts + t, spec);
-        if (by_block) sums->m[first + t] = groups_minima_16(w, acts + t);
+        sums->s[first + t] = groups_sums_of(w, groups_on(acts, t), spec, 4);
+        if (by_block) sums->m[first + t] = groups_minima_16(w, groups_on(acts, t), 4);
     }
     for (int t = 0; t < n_tokens && n_tokens >= 4; t += 4) {
         __m512 s = add_blocks(sums->s + t), m = s;
         if (spec->has_min) m = by_block ? add_blocks(sums->m + t) : sums->minima[half][t / 4];
-        acc[t / 4] = groups_add(acc[t / 4], w, s, m, act_d + 4 * t, n_tokens, spec->has_min);
+        acc[t / 4] = groups_add(acc[t / 4], w, s, m, acts.d + 4 * t, n_tokens, spec->has_min);
     }
 }
 
 /* acc[set of four tokens][token][row] after a super-block. */
-INLINE void groups_step(__m512 *acc, const uint8_t *const p[4], const groups_act *acts,
-                        const float *act_d, const groups_spec *spec, const int n_tokens) {
+INLINE void groups_step(__m512 *acc, const uint8_t *const p[4], groups_acts acts,
+                        const groups_spec *spec, const int n_tokens) {
     groups_group w;
     groups_sums sums;
-    groups_half(acc, &sums, &w, p, acts, act_d, spec, n_tokens, 0);
-    groups_half(acc, &sums, &w, p, acts + n_tokens, act_d + 4 * n_tokens, spec, n_tokens, 1);
+    groups_half(acc, &sums, &w, p, acts, spec, n_tokens, 0);
+    groups_half(acc, &sums, &w, p, groups_on(acts, n_tokens), spec, n_tokens, 1);
     if (n_tokens >= 4) return;
     __m512 s = add_blocks(sums.s), m = s;
     if (spec->has_min) m = spec->scale == GROUPS_SCALE_32 ? sums.minima[0][0] : add_blocks(sums.m);
-    acc[0] = groups_add(acc[0], &w, s, m, act_d, n_tokens, spec->has_min);
+    acc[0] = groups_add(acc[0], &w, s, m, acts.d, n_tokens, spec->has_min);
 }
 
-/* ---- rows for one token ----
- *
- * Two rows side by side, and of each two super-blocks: memory is read faster in two streams than in
- * four, and long rows do not fill the first cache. Types that decoding limits take four. */
+/* ---- rows for one token ---- */
 
-/* [group][4 pairs of row and super-block] sums of m p. */
-INLINE __m256 groups_pair_minima(const groups_group *w0, const groups_group *w1,
-                                 const groups_act *act0, const groups_act *act1,
-                                 const groups_spec *spec) {
+/* [group][place] sums of m p. */
+INLINE __m256 groups_minima_1(const groups_group *w0, const groups_group *w1, groups_acts acts,
+                              const groups_spec *spec, const int n_rows) {
     if (spec->scale == GROUPS_SCALE_16)
-        return add_blocks_of_2(
-            _mm512_madd_epi16(w0->minima,
-                              _mm512_castps_si512(of_two(act0[0].extra, act1[0].extra))),
-            _mm512_madd_epi16(w1->minima,
-                              _mm512_castps_si512(of_two(act0[1].extra, act1[1].extra))));
-    __m512i sums = _mm512_inserti64x4(_mm512_load_si512(act0->extra),
-                                      _mm256_load_si256((const void *)act1->extra), 1);
+        return add_blocks_of_2(groups_minima_16(w0, acts, n_rows),
+                               groups_minima_16(w1, groups_on(acts, 1), n_rows));
+    __m512i sums = groups_sums_of_8(acts.num); /* a lane a place */
+    if (n_rows == 2)
+        sums = _mm512_mask_broadcast_i32x4(sums, 0xff00,
+                                           _mm_load_si128((const void *)acts.num[2].extra));
     __m512i x = _mm512_madd_epi16(w0->minima, sums);
     return _mm512_castps512_ps256(minima_of(add_neighbours(x, x)));
 }
 
-/* acc[row] after a group of both rows: the pairs' first two numbers, or the last. */
-INLINE __m128 groups_add_pair(__m128 acc, __m128 sum, __m128 scale, __m128 n, __m128 minima,
-                              const bool has_min) {
-    acc = _mm_fmadd_ps(sum, scale, acc);
-    return has_min ? _mm_fmadd_ps(n, minima, acc) : acc;
+/* [group][place]: what a super-block's eight numbers, four times the same for each group, are. */
+INLINE __m256 d_of_places(const float *d, const int n_rows) {
+    __m256 out = _mm256_load_ps(d);
+    if (n_rows == 2) out = _mm256_blend_ps(out, _mm256_load_ps(d + 8), 0xcc);
+    return out;
 }
 
-/* acc[row] after a super-block of each of four rows or, with `two`, acc[2 rows, _, _] after two of
- * each: p has both rows' first, then both rows' second. acts and act_d: [super-block][2 groups]. */
-INLINE __m128 groups_step_1(__m128 acc, const uint8_t *const p[4], const groups_act *acts,
-                            const float *act_d, const groups_spec *spec, const bool two) {
-    const groups_act *act0 = acts, *act1 = two ? acts + 2 : acts;
+/* The first four numbers, or the second. */
+INLINE __m128 quarter(__m512 x, const int which) {
+    return which ? _mm512_extractf32x4_ps(x, 1) : _mm512_castps512_ps128(x);
+}
+
+/* acc[row], and numbers without meaning behind the last row, after all places. */
+INLINE __m128 groups_step_1(__m128 acc, const uint8_t *const p[4], groups_acts acts,
+                            const groups_spec *spec, const int n_rows) {
+    const bool has_min = spec->has_min;
     groups_group w0, w1;
     spec->load(&w0, p, 0);
-    __m512i s0 = groups_sums_of(&w0, &act0[0], &act1[0], spec);
+    __m512i s0 = groups_sums_of(&w0, acts, spec, n_rows);
     spec->load(&w1, p, 1);
-    __m256 s = add_blocks_of_2(s0, groups_sums_of(&w1, &act0[1], &act1[1], spec)), m = s;
-    __m256 d = _mm256_load_ps(act_d);
-    if (two) d = _mm256_blend_ps(d, _mm256_load_ps(act_d + 8), 0xcc);
-    __m256 scale = _mm256_mul_ps(_mm512_castps512_ps256(w1.d), d);
-    __m128 n = _mm512_castps512_ps128(w1.n);
-    if (spec->has_min) m = _mm256_mul_ps(groups_pair_minima(&w0, &w1, act0, act1, spec), d);
-    for (int i = 0; i < (two ? 2 : 1); i++) {
-        acc = groups_add_pair(acc, _mm256_castps256_ps128(s), _mm256_castps256_ps128(scale), n,
-                              _mm256_castps256_ps128(m), spec->has_min);
-        acc = groups_add_pair(acc, _mm256_extractf128_ps(s, 1), _mm256_extractf128_ps(scale, 1), n,
-                              _mm256_extractf128_ps(m, 1), spec->has_min);
-        s = _mm256_permute_ps(s, 0xee);
-        scale = _mm256_permute_ps(scale, 0xee);
-        m = _mm256_permute_ps(m, 0xee);
-        n = _mm_permute_ps(n, 0xee);
+    __m512i s1 = groups_sums_of(&w1, groups_on(acts, 1), spec, n_rows);
+    __m256 s = add_blocks_of_2(s0, s1), m = s, d = d_of_places(acts.d, n_rows);
+    __m512 scale = _mm512_castps256_ps512(_mm256_mul_ps(_mm512_castps512_ps256(w1.d), d)), n = w1.n;
+    if (has_min) m = _mm256_mul_ps(groups_minima_1(&w0, &w1, acts, spec, n_rows), d);
+    __m512 sums = _mm512_castps256_ps512(s), minima = _mm512_castps256_ps512(m);
+    for (int i = 0; i < 4; i += n_rows) {
+        for (int half = 0; half < 2; half++) {
+            acc = _mm_fmadd_ps(quarter(sums, half), quarter(scale, half), acc);
+            if (has_min) acc = _mm_fmadd_ps(quarter(n, 0), quarter(minima, half), acc);
+        }
+        sums = next_places(sums, n_rows);
+        scale = next_places(scale, n_rows);
+        minima = next_places(minima, n_rows);
+        n = next_places(n, n_rows);
     }
     return acc;
 }
 
-INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const bool near) {
-    const size_t n_rows = spec.four_rows ? 4 : 2, bytes = spec.bytes;
+/* Loads before this stay before what is asked for behind it: where gcc had turned them about, Q6_K
+ * out of memory came at 0.7 of its speed. */
+INLINE void keep_loads_first(void) { __asm__ volatile("" ::: "memory"); }
+
+INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const bool near,
+                          const int n_rows) {
+    const size_t bytes = spec.bytes, n_each = 4 / n_rows;
     const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD, n_rows);
     for (size_t r = job->row_begin; r < job->row_end; r += n_rows) {
         const uint8_t *row[4];
@@ -291,22 +317,21 @@ INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const b
         spn_rows_from(row, n_rows, job->w, job->row_bytes, r, job->row_end);
         __m128 acc = _mm_setzero_ps();
         size_t b = 0;
-        for (; !spec.four_rows && b + 2 <= job->n_super; b += 2) {
-            const uint8_t *const p[4] = {row[0], row[1], row[0] + bytes, row[1] + bytes};
-            acc = groups_step_1(acc, p, job->acts + 2 * b, job->d + 8 * b, &spec, true);
+        for (; b + n_each <= job->n_super; b += n_each) {
+#define PLACE(i) row[(i) % n_rows] + (i) / n_rows *bytes
+            const uint8_t *const p[4] = {PLACE(0), PLACE(1), PLACE(2), PLACE(3)};
+#undef PLACE
+            acc = groups_step_1(acc, p, groups_on(job->acts, 2 * b), &spec, n_rows);
+            keep_loads_first();
             spn_fetch_once(fetch, 4 * bytes, near);
             fetch += 4 * bytes;
-            for (int i = 0; i < 2; i++) row[i] += 2 * bytes;
+            for (int i = 0; i < n_rows; i++) row[i] += n_each * bytes;
         }
-        for (; spec.four_rows && b < job->n_super; b++) {
-            acc = groups_step_1(acc, row, job->acts + 2 * b, job->d + 8 * b, &spec, false);
-            spn_fetch_once(fetch, 4 * bytes, near);
-            fetch += 4 * bytes;
-            for (int i = 0; i < 4; i++) row[i] += bytes;
+        for (; n_rows < 4 && b < job->n_super; b++) {
+            const uint8_t *const p[4] = {row[0], row[1 % n_rows], row[2 % n_rows], row[3 % n_rows]};
+            acc = groups_step_1(acc, p, groups_on(job->acts, 2 * b), &spec, 4);
+            for (int i = 0; i < n_rows; i++) row[i] += bytes;
         }
-        if (b < job->n_super)
-            acc = groups_step_1(acc, (const uint8_t *const[4]){row[0], row[1], row[0], row[1]},
-                                job->acts + 2 * b, job->d + 8 * b, &spec, false);
         store_4_rows(job->y + r, acc, spn_min_size(job->row_end - r, n_rows));
     }
 }
@@ -314,7 +339,7 @@ INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const b
 INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int n_tokens,
                         const bool near) {
     if (n_tokens == 1) {
-        groups_rows_1(job, spec, near);
+        groups_rows_1(job, spec, near, spec.four_rows ? 4 : 2);
         return;
     }
     const size_t n_ahead = spn_rows_of(job->row_bytes, FETCH_AHEAD, 4);
@@ -325,8 +350,7 @@ INLINE void groups_rows(const groups_job *job, const groups_spec spec, const int
         spn_rows_from(p, 4, job->w, job->row_bytes, r, job->row_end);
         __m512 acc[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
         for (size_t b = 0; b < job->n_super; b++) {
-            groups_step(acc, p, job->acts + b * 2 * n_tokens, job->d + b * 8 * n_tokens, &spec,
-                        n_tokens);
+            groups_step(acc, p, groups_on(job->acts, b * 2 * n_tokens), &spec, n_tokens);
             spn_fetch_once(fetch, 4 * spec.bytes, near);
             fetch += 4 * spec.bytes;
             for (int i = 0; i < 4; i++) p[i] += spec.bytes;
