@@ -10,12 +10,13 @@
  * token one or two rows, with four or two groups or super-blocks of each in the four places: plain
  * loads that are asked for ahead reach 0.99 to 1.01 of a plain loop's speed in one or two streams
  * and 0.93 to 0.95 in four, and four long rows do not fit the first cache. A loader turns a group
- * of a row into two registers of unsigned bytes a = | b0 0..15 | b1 0..15 | b2 0..15 | b3 0..15 |
- * one 128-bit lane a block b = | b0 16..31 | b1 16..31 | b2 16..31 | b3 16..31 | so that two
- * vpdpbusd leave each block's sum spread over its lane's four numbers. A tree of six unpacks and
- * three additions over four rows gives S as [4 blocks][4 rows], the shape in which the group's
- * scales are decoded too. The activations are brought into the order of a and b once a call. Up to
- * 8 tokens share one loading of the weights.
+ * of a row into two registers of unsigned bytes
+ *     a = | b0 0..15 | b1 0..15 | b2 0..15 | b3 0..15 |     one 128-bit lane a block
+ *     b = | b0 16..31 | b1 16..31 | b2 16..31 | b3 16..31 |
+ * so that two vpdpbusd leave each block's sum spread over its lane's four numbers. A tree of six
+ * unpacks and three additions over four rows gives S as [4 blocks][4 rows], the shape in which the
+ * group's scales are decoded too. The activations are brought into the order of a and b once a
+ * call. Up to 8 tokens share one loading of the weights.
  *
  * PANELS, for more tokens (the multipliers are the limit; a type tells from how many on). 32 rows
  * are unpacked once, into the scratch, as [block][8 steps][32 rows][4 elements] unsigned bytes,
@@ -54,7 +55,7 @@
 /* What lies so many bytes further on is asked for: four streams of a few KiB each are too short for
  * the processor to see. */
 #define FETCH_AHEAD 8192
-#define LONG_ROW 1024 /* bytes: longer ones go alone */
+#define LONG_ROW 1024 /* bytes: for one token, such rows of blocks go alone */
 #define TILE_TOKENS 6
 #define PANEL_ROWS 32
 #define PANELS 2 /* at most, that a tile's tokens meet one after the other */

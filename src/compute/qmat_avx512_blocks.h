@@ -145,7 +145,7 @@ INLINE void blocks_rows_1(const blocks_job *job, const blocks_spec spec, const b
         blocks_group w;
         size_t g = 0;
         for (; g + n_each <= n_groups; g += n_each) {
-#define PLACE(i) row[(i) % n_rows] + (i) / n_rows *bytes
+#define PLACE(i) (row[(i) % n_rows] + (i) / n_rows * bytes)
             spec.load(&w, (const uint8_t *const[4]){PLACE(0), PLACE(1), PLACE(2), PLACE(3)});
 #undef PLACE
             acc = blocks_step_1(acc, &w, job->acts + g, job->nums + g, spec.has_min, n_rows);
@@ -157,6 +157,8 @@ INLINE void blocks_rows_1(const blocks_job *job, const blocks_spec spec, const b
         for (; g < n_groups; g++) {
             spec.load(&w, p);
             acc = blocks_step_1(acc, &w, job->acts + g, job->nums + g, spec.has_min, 4);
+            spn_fetch_once(fetch, n_rows * bytes, near);
+            fetch += n_rows * bytes;
             for (int i = 0; i < 4; i++) p[i] += bytes;
         }
         if (job->n_blocks % 4)

@@ -264,7 +264,7 @@ INLINE __m256 groups_minima_1(const groups_group *w0, const groups_group *w1, gr
     return _mm512_castps512_ps256(minima_of(add_neighbours(x, x)));
 }
 
-/* [group][place]: what a super-block's eight numbers, four times the same for each group, are. */
+/* d of each group, from four times the same: [group][place]. */
 INLINE __m256 d_of_places(const float *d, const int n_rows) {
     __m256 out = _mm256_load_ps(d);
     if (n_rows == 2) out = _mm256_blend_ps(out, _mm256_load_ps(d + 8), 0xcc);
@@ -318,7 +318,7 @@ INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const b
         __m128 acc = _mm_setzero_ps();
         size_t b = 0;
         for (; b + n_each <= job->n_super; b += n_each) {
-#define PLACE(i) row[(i) % n_rows] + (i) / n_rows *bytes
+#define PLACE(i) (row[(i) % n_rows] + (i) / n_rows * bytes)
             const uint8_t *const p[4] = {PLACE(0), PLACE(1), PLACE(2), PLACE(3)};
 #undef PLACE
             acc = groups_step_1(acc, p, groups_on(job->acts, 2 * b), &spec, n_rows);
@@ -330,6 +330,8 @@ INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const b
         for (; n_rows < 4 && b < job->n_super; b++) {
             const uint8_t *const p[4] = {row[0], row[1 % n_rows], row[2 % n_rows], row[3 % n_rows]};
             acc = groups_step_1(acc, p, groups_on(job->acts, 2 * b), &spec, 4);
+            keep_loads_first();
+            spn_fetch_once(fetch, n_rows * bytes, near);
             for (int i = 0; i < n_rows; i++) row[i] += bytes;
         }
         store_4_rows(job->y + r, acc, spn_min_size(job->row_end - r, n_rows));
