@@ -132,6 +132,7 @@ INLINE __m512 blocks_step_1(__m512 acc, const blocks_group *w, const blocks_act 
     return acc;
 }
 
+/* For whole groups. */
 INLINE void blocks_rows_1(const blocks_job *job, const blocks_spec spec, const bool near,
                           const int n_rows) {
     const size_t n_groups = job->n_blocks / 4, bytes = 4 * spec.block_bytes, n_each = 4 / n_rows;
@@ -161,16 +162,14 @@ INLINE void blocks_rows_1(const blocks_job *job, const blocks_spec spec, const b
             fetch += n_rows * bytes;
             for (int i = 0; i < 4; i++) p[i] += bytes;
         }
-        if (job->n_blocks % 4)
-            blocks_last_group(&acc, p, job->acts + g, job->nums + g, &spec, 1, job->n_blocks % 4);
         blocks_store(job->y + r, acc, spn_min_size(job->row_end - r, n_rows));
     }
 }
 
 INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int n_tokens,
                         const bool near) {
-    if (n_tokens == 1) {
-        if (!spec.has_min && job->row_bytes >= LONG_ROW)
+    if (n_tokens == 1 && job->n_blocks % 4 == 0) { /* else copying last blocks costs too much */
+        if (!spec.has_min && job->row_bytes >= LONG_ROW && job->n_blocks % 16 == 0)
             blocks_rows_1(job, spec, near, 1);
         else
             blocks_rows_1(job, spec, near, 2);
