@@ -114,9 +114,8 @@ static const uint8_t *next_weights(const walk *w, size_t i, uint32_t member) {
     return NULL;
 }
 
-static void run_tasks(const walk *w, cpu_job *job, size_t i, uint32_t member, task_range tasks) {
+static void run_tasks(const cpu_job *job, task_range tasks) {
     const cpu_rule *rule = rules[job->op->kind];
-    job->next = tasks.is_last && in_streams(job->op) ? next_weights(w, i, member) : NULL;
     if (rule->run_some != NULL)
         rule->run_some(job, tasks.begin, tasks.end);
     else
@@ -130,7 +129,8 @@ static void walk_op(const walk *w, cpu_job *job, size_t i, uint32_t member) {
     cpu_lane *lanes = w->cpu->lanes + i * w->cpu->n_lanes;
     bool some = in_streams(job->op);
     for (task_range tasks; take_tasks(w->cpu, lanes, member, some, &tasks);) {
-        if (!is_cancelled(w)) run_tasks(w, job, i, member, tasks);
+        job->next = some && tasks.is_last ? next_weights(w, i, member) : NULL;
+        if (!is_cancelled(w)) run_tasks(job, tasks);
         atomic_fetch_add_explicit(&state->done, tasks.end - tasks.begin, memory_order_release);
     }
     /* Acquire pairs with the release above: what the tasks wrote is seen by the next operation. */

@@ -367,11 +367,12 @@ static void glu_rows(const cpu_job *job, const spn_op_glu *glu, size_t mat, size
     float *gate = NULL, *up;
     size_t n = r1 - r0;
     cpu_job gates = *job, ups = *job;
-    gates.next = cpu_matrix_row(&glu->up, mat, r0);
-    if (glu->gate.data != NULL && ups.next == NULL) ups.next = cpu_matrix_row(&glu->gate, mat, r1);
-    if (glu->gate.data != NULL)
+    if (glu->gate.data != NULL) { /* its rows and up's are read in turn */
+        gates.next = cpu_matrix_row(&glu->up, mat, r0);
+        if (ups.next == NULL) ups.next = cpu_matrix_row(&glu->gate, mat, r1);
         gate = unit_input(&gates, glu, &glu->gate, glu->gate_bias, mat, r0, r1, first, n_tokens,
                           job->scratch->tile);
+    }
     up = unit_input(&ups, glu, &glu->up, glu->up_bias, mat, r0, r1, first, n_tokens,
                     job->scratch->tile2);
     for (size_t t = 0; t < n_tokens; t++) {

@@ -26,8 +26,8 @@
  */
 #include "compute/kernels.h"
 
-/* Rows that are read where they are: a tile's last tokens ask for the next tile's (spn_fetch), at
- * least so many bytes ahead. */
+/* Rows that are read where they are: a tile's last tokens ask for the next tile's (spn_fetch_once),
+ * at least so many bytes ahead. */
 #define FMAT_FETCH_AHEAD ((size_t)8192)
 /* With up to so many tokens the weights' memory is the bound. */
 #define FMAT_STREAM_TOKENS 4

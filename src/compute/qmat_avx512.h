@@ -132,6 +132,19 @@ INLINE __m512 next_places(__m512 x, const int n_rows) {
     return n_rows == 2 ? _mm512_permute_ps(x, 0xee) : _mm512_permute_ps(x, 0x39);
 }
 
+/* One token's activations of a group, in the order of a and b. With their numbers, which each
+ * engine keeps beside them, they are small: for long rows they share the first cache with the
+ * weights. */
+typedef struct rows_act {
+    int8_t a[64], b[64];
+} rows_act;
+
+/* From 128 activations as they lie in memory. */
+INLINE void arrange_act(rows_act *out, __m512i q0, __m512i q1) {
+    _mm512_store_si512(out->a, _mm512_shuffle_i64x2(q0, q1, 0x88));
+    _mm512_store_si512(out->b, _mm512_shuffle_i64x2(q0, q1, 0xdd));
+}
+
 /* Which of the kernels for 1, 2, 4, 8 tokens takes the next of `left`. Measured: three tokens cost
  * less as four than as two and one, five less as eight than as four and one. */
 INLINE size_t rows_width_log(size_t left) {

@@ -8,15 +8,14 @@
 /* ---- activations in the order of the rows' kernels ---- */
 
 /* The `n` blocks (1 to 4) of a group that begins at block `at` of all activations. */
-static void arrange_group(blocks_act *out, blocks_num *num, const spn_act *act, size_t at, size_t n,
+static void arrange_group(rows_act *out, blocks_num *num, const spn_act *act, size_t at, size_t n,
                           const blocks_type *type) {
     __mmask8 blocks = (__mmask8)((1u << n) - 1), sums = (__mmask8)((1u << 2 * n) - 1);
     __mmask64 bytes = n >= 2 ? ~0ull : 0xffffffffull;
     __mmask64 more = n >= 4 ? ~0ull : n == 3 ? 0xffffffffull : 0;
     __m512i q0 = _mm512_maskz_loadu_epi8(bytes, act->q + 32 * at);
     __m512i q1 = _mm512_maskz_loadu_epi8(more, act->q + 32 * at + 64);
-    _mm512_store_si512(out->a, _mm512_shuffle_i64x2(q0, q1, 0x88));
-    _mm512_store_si512(out->b, _mm512_shuffle_i64x2(q0, q1, 0xdd));
+    arrange_act(out, q0, q1);
     _mm_store_ps(num->d, _mm_maskz_loadu_ps(blocks, act->d + at));
     __m128i extra = _mm_madd_epi16(_mm_maskz_loadu_epi16(sums, act->sum + 2 * at),
                                    _mm_set1_epi16((short)-type->offset));
@@ -25,8 +24,8 @@ static void arrange_group(blocks_act *out, blocks_num *num, const spn_act *act, 
 }
 
 /* `width` tokens a group; those that do not exist stay as they are. */
-static void arrange_acts(blocks_act *out, blocks_num *nums, const spn_matmul_args *args,
-                         size_t first, size_t n_tokens, size_t width, const blocks_type *type) {
+static void arrange_acts(rows_act *out, blocks_num *nums, const spn_matmul_args *args, size_t first,
+                         size_t n_tokens, size_t width, const blocks_type *type) {
     size_t n_blocks = args->k / 32;
     for (size_t t = 0; t < n_tokens; t++)
         for (size_t b = 0; b < n_blocks; b += 4)
@@ -36,7 +35,7 @@ static void arrange_acts(blocks_act *out, blocks_num *nums, const spn_matmul_arg
 
 static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
                      const blocks_type *type) {
-    blocks_act *acts = args->scratch;
+    rows_act *acts = args->scratch;
     blocks_num *nums = (void *)(acts + (args->k / 32 + 3) / 4 * MAX_ROW_TOKENS);
     blocks_job job = {.w = args->w,
                       .next = args->next,
@@ -138,7 +137,7 @@ size_t spn_qmat_scratch_blocks_avx512(size_t k) {
     const panels_plan plan = plan_of(&(blocks_type){.has_min = true});
     size_t n_groups = (k / 32 + 3) / 4;
     return spn_max_size(spn_panels_scratch_avx512(k, &plan),
-                        n_groups * MAX_ROW_TOKENS * (sizeof(blocks_act) + sizeof(blocks_num)));
+                        n_groups * MAX_ROW_TOKENS * (sizeof(rows_act) + sizeof(blocks_num)));
 }
 
 void spn_blocks_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,

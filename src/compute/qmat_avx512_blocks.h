@@ -20,12 +20,7 @@ typedef struct blocks_group {
     __m512 d, n;        /* [chain][row] D and N */
 } blocks_group;
 
-/* One token's activations of a group: q in the order of blocks_group.a and b. With their numbers
- * they are small, as for long rows they share the first cache with the weights. */
-typedef struct blocks_act {
-    int8_t a[64], b[64];
-} blocks_act;
-
+/* The numbers of one token's activations of a group. */
 typedef struct blocks_num {
     float d[4];       /* [chain] */
     int32_t extra[4]; /* [chain]: -offset * sum; with a minimum dsum, as d */
@@ -34,7 +29,7 @@ typedef struct blocks_num {
 typedef struct blocks_job {
     const uint8_t *w, *next;
     size_t row_bytes, n_blocks, row_begin, row_end;
-    const blocks_act *acts; /* [group][n_tokens] */
+    const rows_act *acts;   /* [group][n_tokens] */
     const blocks_num *nums; /* the same */
     float *y;               /* [n_tokens][ldy] */
     size_t ldy, n_tokens;   /* that there are; kernels may compute more */
@@ -58,11 +53,11 @@ INLINE __m512i blocks_extra(const blocks_num *nums, const int n_rows) {
 }
 
 /* [chain][place] S, as floats: |S| <= 32 * 255 * 127 < 2^20. Place i meets acts[i / n_rows]. */
-INLINE __m512 blocks_sums(const blocks_group *w, const blocks_act *acts, __m512i extra,
+INLINE __m512 blocks_sums(const blocks_group *w, const rows_act *acts, __m512i extra,
                           const bool has_min, const int n_rows) {
     __m512i s[4];
     for (int i = 0; i < 4; i++) {
-        const blocks_act *act = acts + i / n_rows;
+        const rows_act *act = acts + i / n_rows;
         s[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w->a[i], _mm512_load_si512(act->a));
         s[i] = _mm512_dpbusd_epi32(s[i], w->b[i], _mm512_load_si512(act->b));
     }
@@ -71,7 +66,7 @@ INLINE __m512 blocks_sums(const blocks_group *w, const blocks_act *acts, __m512i
 }
 
 /* acc[chain][row] after one more group; chains outside of `chains` (4 bits each) stay. */
-INLINE __m512 blocks_step(__m512 acc, const blocks_group *w, const blocks_act *act,
+INLINE __m512 blocks_step(__m512 acc, const blocks_group *w, const rows_act *act,
                           const blocks_num *num, const bool has_min, __mmask16 chains) {
     __m512i extra = blocks_extra(num, 4);
     __m512 s = blocks_sums(w, act, extra, has_min, 4), dsum = _mm512_castsi512_ps(extra);
@@ -98,7 +93,7 @@ INLINE void blocks_load_last(blocks_group *w, const uint8_t *const p[4], const b
     spec->load(w, at);
 }
 
-INLINE void blocks_last_group(__m512 *acc, const uint8_t *const p[4], const blocks_act *acts,
+INLINE void blocks_last_group(__m512 *acc, const uint8_t *const p[4], const rows_act *acts,
                               const blocks_num *nums, const blocks_spec *spec, const int n_tokens,
                               size_t n_left) {
     blocks_group w;
@@ -116,7 +111,7 @@ INLINE void blocks_store(float *y, __m512 acc, size_t n_rows) {
 }
 
 /* One token: acc[chain][row, ...], what follows has no meaning, after the places' groups. */
-INLINE __m512 blocks_step_1(__m512 acc, const blocks_group *w, const blocks_act *acts,
+INLINE __m512 blocks_step_1(__m512 acc, const blocks_group *w, const rows_act *acts,
                             const blocks_num *nums, const bool has_min, const int n_rows) {
     __m512i extra = blocks_extra(nums, n_rows);
     __m512 s = blocks_sums(w, acts, extra, has_min, n_rows), n = w->n;
@@ -184,7 +179,7 @@ INLINE void blocks_rows(const blocks_job *job, const blocks_spec spec, const int
         spn_rows_from(p, 4, job->w, job->row_bytes, r, job->row_end);
         __m512 acc[MAX_ROW_TOKENS];
         for (int t = 0; t < n_tokens; t++) acc[t] = _mm512_setzero_ps();
-        const blocks_act *acts = job->acts;
+        const rows_act *acts = job->acts;
         const blocks_num *nums = job->nums;
         for (size_t g = 0; g < n_groups; g++, acts += n_tokens, nums += n_tokens) {
             blocks_group w;

@@ -8,12 +8,11 @@
 /* ---- activations in the order of the rows' kernels ---- */
 
 /* Group `at` of all activations. */
-static void arrange_group(groups_act *out, groups_num *num, float d[4], const spn_act *act,
-                          size_t at, const groups_spec *spec) {
+static void arrange_group(rows_act *out, groups_num *num, float d[4], const spn_act *act, size_t at,
+                          const groups_spec *spec) {
     __m512i q0 = _mm512_loadu_si512(act->q + 128 * at);
     __m512i q1 = _mm512_loadu_si512(act->q + 128 * at + 64);
-    _mm512_store_si512(out->a, _mm512_shuffle_i64x2(q0, q1, 0x88));
-    _mm512_store_si512(out->b, _mm512_shuffle_i64x2(q0, q1, 0xdd));
+    arrange_act(out, q0, q1);
     _mm_store_ps(d, _mm_set1_ps(act->d[at]));
     const __m128i ones = _mm_set1_epi16(1), less = _mm_set1_epi32(-spec->offset);
     __m128i sum = _mm_loadu_si128((const void *)(act->sum + 8 * at)), extra = sum, extra_b = sum;
@@ -32,7 +31,7 @@ static void arrange_group(groups_act *out, groups_num *num, float d[4], const sp
 }
 
 /* `width` tokens a group; those that do not exist stay as they are. */
-static void arrange_acts(groups_act *out, groups_num *nums, float *d, const spn_matmul_args *args,
+static void arrange_acts(rows_act *out, groups_num *nums, float *d, const spn_matmul_args *args,
                          size_t first, size_t n_tokens, size_t width, const groups_spec *spec) {
     size_t n_groups = args->k / SPN_ACT_GROUP;
     for (size_t t = 0; t < n_tokens; t++)
@@ -45,7 +44,7 @@ static void arrange_acts(groups_act *out, groups_num *nums, float *d, const spn_
 
 static void run_rows(const spn_matmul_args *args, size_t begin, size_t end,
                      const groups_type *type) {
-    groups_act *acts = args->scratch;
+    rows_act *acts = args->scratch;
     size_t n = args->k / SPN_ACT_GROUP * MAX_ROW_TOKENS;
     groups_num *nums = (void *)(acts + n);
     float *d = (void *)(nums + n);
@@ -284,7 +283,7 @@ size_t spn_qmat_scratch_groups_avx512(size_t k) {
     size_t n_super = (k + SPN_QUANT_K - 1) / SPN_QUANT_K;
     return spn_max_size(spn_panels_scratch_avx512(n_super * SPN_QUANT_K, &plan),
                         2 * n_super * MAX_ROW_TOKENS *
-                            (sizeof(groups_act) + sizeof(groups_num) + 4 * sizeof(float)));
+                            (sizeof(rows_act) + sizeof(groups_num) + 4 * sizeof(float)));
 }
 
 void spn_groups_run_avx512(const spn_matmul_args *args, size_t begin, size_t end,

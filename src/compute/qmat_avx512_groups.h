@@ -32,22 +32,17 @@ typedef struct groups_group {
                            SCALE_32: of the super-block, from half 0, [row][8 blocks] int16 */
 } groups_group;
 
-/* One token's activations of a group: q in the order of groups_group.a and b. */
-typedef struct groups_act {
-    int8_t a[64], b[64];
-} groups_act;
-
-/* [block]. Without a minimum -offset * sum of the block or, for SCALE_16, of the sub-blocks in a
- * and in b. SCALE_16 with a minimum: the two sub-blocks' sums as int16. SCALE_32 with a minimum, in
- * the first group of a super-block: its 8 blocks' sums as int16. */
+/* The numbers of one token's activations of a group, [block]. Without a minimum -offset * sum of
+ * the block or, for SCALE_16, of the sub-blocks in a and in b. SCALE_16 with a minimum: the two
+ * sub-blocks' sums as int16. SCALE_32 with a minimum, in the first group of a super-block: its 8
+ * blocks' sums as int16. */
 typedef struct groups_num {
     int32_t extra[4], extra_b[4];
 } groups_num;
 
-/* Activations from a super-block on: [super-block][group][n_tokens]. For long rows they share the
- * first cache with the weights. */
+/* Activations from a super-block on: [super-block][group][n_tokens]. */
 typedef struct groups_acts {
-    const groups_act *q;
+    const rows_act *q;
     const groups_num *num;
     const float *d; /* [4 times the same] each */
 } groups_acts;
@@ -92,7 +87,7 @@ INLINE __m512i groups_sums_16(const groups_group *w, groups_acts acts, const gro
                               const int n_rows) {
     __m512i s[4], t[4], zero = _mm512_setzero_si512();
     for (int i = 0; i < 4; i++) {
-        const groups_act *act = acts.q + 2 * (i / n_rows);
+        const rows_act *act = acts.q + 2 * (i / n_rows);
         s[i] = _mm512_dpbusd_epi32(zero, w->a[i], _mm512_load_si512(act->a));
         t[i] = _mm512_dpbusd_epi32(zero, w->b[i], _mm512_load_si512(act->b));
     }
@@ -109,7 +104,7 @@ INLINE __m512i groups_sums_32(const groups_group *w, groups_acts acts, const gro
                               const int n_rows) {
     __m512i s[4];
     for (int i = 0; i < 4; i++) {
-        const groups_act *act = acts.q + 2 * (i / n_rows);
+        const rows_act *act = acts.q + 2 * (i / n_rows);
         s[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), w->a[i], _mm512_load_si512(act->a));
         s[i] = _mm512_dpbusd_epi32(s[i], w->b[i], _mm512_load_si512(act->b));
     }
