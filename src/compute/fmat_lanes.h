@@ -22,7 +22,10 @@
  * elements of six tokens: 24 KiB) while all of the panel's rows pass by; the sums, another 24 KiB,
  * wait in the scratch. So a step takes its 4 weights from the second cache and its activations from
  * the first: 128 or 256 bytes for 24 fma. With a whole k for each tile both came from the second,
- * and that was the bound: 0.6 of the multipliers.
+ * and that was the bound: 0.6 of the multipliers. The next chunk or group of activations comes from
+ * the third cache, so each of the group's tiles asks for its share of them, a line of each token
+ * every 128 elements (all at once 0.96 of that speed, not at all 0.83 to 0.93), and for its share
+ * of the next panel's rows, which come from memory.
  */
 #include "compute/kernels.h"
 
@@ -40,13 +43,15 @@
  * loads less a fma and gained nothing from that; there it is what a tile's shares take in turn. */
 #define FMAT_CHUNK ((size_t)(HW_LANES == 16 ? 1024 : 512))
 #define FMAT_TOGETHER (HW_LANES == 16)
+/* Elements of k for which a tile asks for a line of each token that comes next. */
+#define FMAT_ASK_EVERY ((size_t)128)
 /* Rows of a panel, at most: what a task has. The more, the less often activations come from the
  * third cache. */
 #define FMAT_PANEL_ROWS 64
 /* A row's sums: 16 lanes a token. */
 #define FMAT_ROW_SUMS (FMAT_TOKENS * 16)
 static_assert(FMAT_PANEL_ROWS * FMAT_ROW_SUMS * sizeof(float) <= SPN_FMAT_SUMS_BYTES, "sums");
-static_assert(FMAT_ROWS <= SPN_FMAT_MAX_ROWS, "the panel");
+static_assert(FMAT_ROWS == 4 && FMAT_ROWS <= SPN_FMAT_MAX_ROWS, "v_fold_4, the panel");
 /* Rows of a tile for so few tokens. Two chains of half a register each would not keep the
  * multipliers busy, so such levels stay at four. */
 #define FMAT_STREAM_ROWS (HW_LANES == 16 ? 2 : FMAT_ROWS)
@@ -68,6 +73,12 @@ static ALWAYS_INLINE const uint8_t *row_at(const fmat_rows *rows, size_t r) {
     return rows->w + row_offset(rows, r);
 }
 
+/* What a tile asks for of the activations that come next: n numbers of each row. */
+typedef struct fmat_ask {
+    const float *x; /* [n_rows][ldx] */
+    size_t n_rows, ldx, n;
+} fmat_ask;
+
 typedef struct fmat_tile {
     fmat_rows rows;
     const float *x; /* first token */
@@ -76,7 +87,16 @@ typedef struct fmat_tile {
     size_t ldy;
     size_t n_rows; /* FMAT_ROWS, or FMAT_STREAM_ROWS */
     bool asks;     /* for the next tile's rows: the last tokens that meet these where they are */
+    fmat_ask ask;  /* while its steps from ask_at on pass by */
+    size_t ask_at;
 } fmat_tile;
+
+/* Line `at` of each row, if there is one. */
+static ALWAYS_INLINE void ask_for_line(const fmat_ask *ask, size_t at) {
+    if (at * 16 >= ask->n) return;
+    for (size_t r = 0; r < ask->n_rows; r++)
+        __builtin_prefetch(ask->x + r * ask->ldx + at * 16, 0, 3);
+}
 
 static ALWAYS_INLINE size_t element_bytes(spn_type type) { return type == SPN_TYPE_F32 ? 4 : 2; }
 
@@ -92,16 +112,19 @@ static ALWAYS_INLINE v16 weight_n(spn_type type, const uint8_t *w, size_t n) {
     return v_load_n((const float *)(const void *)w, n);
 }
 
-/* One share of the lanes from `begin` to `end` of k, whole steps: added to sums[r][t][16]. `type`,
- * `rows`, `tokens` and `asks` are constants where this is inlined. */
+/* One share of the lanes from `begin` to `end` of k, whole steps: added to sums[r][t][16], which
+ * the first steps begin. `type`, `rows`, `tokens` and `asks` are constants where this is inlined.
+ */
 static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_t rows,
                                      size_t tokens, bool asks, size_t begin, size_t end,
                                      float *sums) {
     hw sum[FMAT_ROWS][FMAT_TOKENS];
+    const bool first = begin < 16;
     SPN_UNROLL(8)
     for (size_t r = 0; r < rows; r++) {
         SPN_UNROLL(8)
-        for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_load(sums + (r * FMAT_TOKENS + t) * 16);
+        for (size_t t = 0; t < tokens; t++)
+            sum[r][t] = first ? hw_zero() : hw_load(sums + (r * FMAT_TOKENS + t) * 16);
     }
     const bool near = spn_fetches_near();
     const size_t whole = rows * tile->rows.row_bytes, step = rows * 16 * element_bytes(type);
@@ -109,16 +132,20 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
         tile->rows.w + (whole > FMAT_FETCH_AHEAD ? whole : FMAT_FETCH_AHEAD) + begin / 16 * step;
     const uint8_t *at =
         tile->rows.w + begin / 16 * tile->rows.step_bytes + begin % 16 * element_bytes(type);
-    for (size_t i = begin; i < end; i += 16, next += step, at += tile->rows.step_bytes) {
-        hw x[FMAT_TOKENS];
-        if (asks) spn_fetch_once(next, step, near);
-        SPN_UNROLL(8)
-        for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
-        SPN_UNROLL(8)
-        for (size_t r = 0; r < rows; r++) {
-            hw w = weight_hw(type, at + r * tile->rows.row_bytes);
+    for (size_t i = begin, stop; i < end;) {
+        stop = end - i < FMAT_ASK_EVERY ? end : i + FMAT_ASK_EVERY;
+        if (begin % 16 == 0) ask_for_line(&tile->ask, (i - tile->ask_at) / FMAT_ASK_EVERY);
+        for (; i < stop; i += 16, next += step, at += tile->rows.step_bytes) {
+            hw x[FMAT_TOKENS];
+            if (asks) spn_fetch_once(next, step, near);
             SPN_UNROLL(8)
-            for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_fma(w, x[t], sum[r][t]);
+            for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
+            SPN_UNROLL(8)
+            for (size_t r = 0; r < rows; r++) {
+                hw w = weight_hw(type, at + r * tile->rows.row_bytes);
+                SPN_UNROLL(8)
+                for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_fma(w, x[t], sum[r][t]);
+            }
         }
     }
     SPN_UNROLL(8)
@@ -204,68 +231,104 @@ static void tile_any(spn_type type, const fmat_tile *tile, size_t rows, size_t t
         tile_f32(tile, rows, tokens, begin, end, sums);
 }
 
-/* What is left of k, and the fold. */
-static void finish_rows(spn_type type, const fmat_tile *tile, size_t n_rows, size_t tokens,
+/* The fold of a tile's sums, after what is left of k. */
+static void finish_tile(spn_type type, const fmat_tile *tile, size_t rows, size_t tokens,
                         const float *sums) {
-    size_t tail = tile->k % 16, whole = tile->k - tail;
-    for (size_t r = 0; r < n_rows; r++) {
-        const uint8_t *w = row_at(&tile->rows, r) + whole / 16 * tile->rows.step_bytes;
-        for (size_t t = 0; t < tokens; t++) {
-            v16 sum = v_load(sums + r * FMAT_ROW_SUMS + t * 16);
+    const size_t tail = tile->k % 16, whole = tile->k - tail;
+    const uint8_t *w = tile->rows.w + whole / 16 * tile->rows.step_bytes;
+    for (size_t t = 0; t < tokens; t++, sums += 16) {
+        const float *x = tile->x + t * tile->ldx + whole;
+        float *y = tile->y + t * tile->ldy;
+        if (rows == FMAT_ROWS && tail == 0) {
+            v_fold_4(y, sums, FMAT_ROW_SUMS);
+            continue;
+        }
+        for (size_t r = 0; r < rows; r++) {
+            v16 sum = whole ? v_load(sums + r * FMAT_ROW_SUMS) : v_zero();
             if (tail)
-                sum = v_fma_n(weight_n(type, w, tail),
-                              v_load_n(tile->x + t * tile->ldx + whole, tail), sum, tail);
-            tile->y[t * tile->ldy + r] = v_fold(sum);
+                sum = v_fma_n(weight_n(type, w + r * tile->rows.row_bytes, tail), v_load_n(x, tail),
+                              sum, tail);
+            y[r] = v_fold(sum);
         }
     }
 }
 
-/* Rows of a panel against `tokens` tokens, at most a tile's. */
-static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, size_t tokens,
-                          float *sums) {
+/* Where a group's tiles have walked from `begin` to `end` of k, so much comes next: the same
+ * tokens' next chunk, or the `n_after` next tokens' first one. */
+static fmat_ask what_comes_next(const fmat_tile *group, size_t tokens, size_t n_after, size_t end,
+                                size_t chunk) {
     const size_t whole = group->k / 16 * 16;
-    const size_t chunk = n_rows > FMAT_ROWS ? FMAT_CHUNK : whole;
-    memset(sums, 0, n_rows * FMAT_ROW_SUMS * sizeof(*sums));
-    for (size_t begin = 0; begin < whole; begin += chunk) {
-        size_t end = whole - begin < chunk ? whole : begin + chunk;
+    fmat_ask ask = {group->x + end, tokens, group->ldx, whole - end};
+    if (end == whole)
+        ask = (fmat_ask){group->x + FMAT_TOKENS * group->ldx, n_after, group->ldx, whole};
+    ask.n = spn_min_size(ask.n, chunk);
+    return ask;
+}
+
+/* The share of it for which the tile at `row` of n_rows asks. */
+static fmat_ask share_of(fmat_ask all, size_t row, size_t n_rows) {
+    const size_t n_tiles = (n_rows + FMAT_ROWS - 1) / FMAT_ROWS;
+    const size_t share = (all.n / 16 + n_tiles - 1) / n_tiles * 16, at = row / FMAT_ROWS * share;
+    all.x += at;
+    all.n = at < all.n ? spn_min_size(all.n - at, share) : 0;
+    return all;
+}
+
+/* Rows of a panel against `tokens` tokens, at most a tile's; n_after more come next. */
+static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, size_t tokens,
+                          size_t n_after, spn_ahead *fetch, float *sums) {
+    const size_t whole = group->k / 16 * 16;
+    const size_t chunk = FMAT_TOGETHER && n_rows > FMAT_ROWS ? FMAT_CHUNK : whole;
+    size_t begin = 0, end;
+    do {
+        end = whole - begin < chunk ? whole : begin + chunk;
+        const fmat_ask ask = what_comes_next(group, tokens, n_after, end, chunk);
         fmat_tile tile = *group;
+        tile.ask_at = begin;
         for (size_t r = 0, n; r < n_rows; r += n) {
+            float *sum = chunk < whole ? sums + r * FMAT_ROW_SUMS : sums;
             n = n_rows - r < tile.n_rows ? 1 : tile.n_rows;
             tile.rows.w = row_at(&group->rows, r);
-            tile_any(type, &tile, n, tokens, begin, end, sums + r * FMAT_ROW_SUMS);
+            tile.y = group->y + r;
+            if (n_rows > FMAT_ROWS) tile.ask = share_of(ask, r, n_rows);
+            spn_fetch_step(fetch);
+            tile_any(type, &tile, n, tokens, begin, end, sum);
+            if (end == whole) finish_tile(type, &tile, n, tokens, sum);
         }
-    }
-    finish_rows(type, group, n_rows, tokens, sums);
+        begin = end;
+    } while (end < whole);
 }
 
-/* All tokens against a panel's rows, a group of tokens at a time; where k is one chunk, a tile at a
- * time, whose sums stay near. */
+/* All tokens against a panel's rows, a group of tokens at a time. */
 static void panel_product(spn_type type, const spn_matmul_args *args, const fmat_rows *rows,
                           bool in_place, size_t row, size_t n_rows, float *sums) {
-    const bool together = FMAT_TOGETHER && args->k > FMAT_CHUNK;
+    const size_t n_tiles = (n_rows + FMAT_ROWS - 1) / FMAT_ROWS;
+    const size_t n_groups = (args->n_tokens + FMAT_TOKENS - 1) / FMAT_TOKENS;
+    spn_ahead fetch = spn_ahead_of(args->w + (row + n_rows) * args->row_bytes,
+                                   in_place ? 0 : n_rows * args->row_bytes, n_tiles * n_groups);
     for (size_t t = 0; t < args->n_tokens; t += FMAT_TOKENS) {
         size_t left = args->n_tokens - t;
         fmat_tile group = {.rows = *rows,
                            .x = args->act.x + t * args->act.ldx,
                            .ldx = args->act.ldx,
                            .k = args->k,
+                           .y = args->y + t * args->ldy + row,
                            .ldy = args->ldy,
                            .n_rows =
                                args->n_tokens <= FMAT_STREAM_TOKENS ? FMAT_STREAM_ROWS : FMAT_ROWS,
                            .asks = in_place && left <= FMAT_TOKENS};
-        for (size_t r = 0, n; r < n_rows; r += n) {
-            n = together || n_rows - r < FMAT_ROWS ? n_rows - r : FMAT_ROWS;
-            group.rows.w = row_at(rows, r);
-            group.y = args->y + t * args->ldy + row + r;
-            group_product(type, &group, n, left < FMAT_TOKENS ? left : FMAT_TOKENS, sums);
-        }
+        const size_t n = spn_min_size(left, FMAT_TOKENS);
+        group_product(type, &group, n_rows, n, spn_min_size(left - n, FMAT_TOKENS), &fetch, sums);
     }
 }
 
 /* A row of k elements to its place in a panel. */
 static void put_row(uint8_t *to, const uint8_t *w, size_t k, size_t bytes) {
-    for (size_t i = 0; i < k; i += 16, to += FMAT_ROWS * 16 * bytes, w += 16 * bytes)
-        memcpy(to, w, (k - i < 16 ? k - i : 16) * bytes);
+    for (size_t i = 0; i < k / 16; i++, to += FMAT_ROWS * 16 * bytes, w += 16 * bytes) {
+        memcpy(to, w, 32);
+        if (bytes == 4) memcpy(to + 32, w + 32, 32);
+    }
+    memcpy(to, w, k % 16 * bytes);
 }
 
 static fmat_rows fill_panel(uint8_t *to, const spn_matmul_args *args, size_t row, size_t n_rows,
@@ -277,17 +340,19 @@ static fmat_rows fill_panel(uint8_t *to, const spn_matmul_args *args, size_t row
     return rows;
 }
 
-/* Rows that are multiplied together: whole tiles, unless there are fewer. */
-static size_t rows_at_once(const spn_matmul_args *args, bool few, size_t bytes) {
+/* How many of n_rows are multiplied together: whole tiles, in panels of about the same size. */
+static size_t rows_at_once(const spn_matmul_args *args, size_t n_rows, bool few, size_t bytes) {
     const size_t fit = SPN_FMAT_PANEL_BYTES / (spn_fmat_padded(args->k) * bytes + 1);
     if (few || fit < FMAT_ROWS) return FMAT_ROWS;
-    return spn_min_size(fit / FMAT_ROWS * FMAT_ROWS, FMAT_PANEL_ROWS);
+    const size_t most = spn_min_size(fit / FMAT_ROWS * FMAT_ROWS, FMAT_PANEL_ROWS);
+    const size_t n_panels = spn_max_size((n_rows + most - 1) / most, 1);
+    return (n_rows + FMAT_ROWS * n_panels - 1) / (FMAT_ROWS * n_panels) * FMAT_ROWS;
 }
 
 static void matmul(spn_type type, const spn_matmul_args *args, size_t begin, size_t end) {
     const size_t bytes = element_bytes(type);
     const bool few = args->n_tokens * bytes <= FMAT_FEW;
-    const size_t n = rows_at_once(args, few, bytes);
+    const size_t n = rows_at_once(args, end - begin, few, bytes);
     float *sums = args->scratch;
     uint8_t *panel = (uint8_t *)args->scratch + SPN_FMAT_SUMS_BYTES;
     for (size_t row = begin; row < end; row += n) {

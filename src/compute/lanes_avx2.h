@@ -130,6 +130,18 @@ static inline float fold8(__m256 s) {
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
 static inline float v_fold(v16 v) { return fold8(_mm256_add_ps(v.a, v.b)); }
+static inline __m256 halves_sum(const float *x) {
+    return _mm256_add_ps(_mm256_loadu_ps(x), _mm256_loadu_ps(x + 8));
+}
+static inline void v_fold_4(float y[4], const float *x, size_t ldx) {
+    __m256 a = halves_sum(x), b = halves_sum(x + ldx);
+    __m256 c = halves_sum(x + 2 * ldx), d = halves_sum(x + 3 * ldx);
+    a = _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
+    c = _mm256_add_ps(_mm256_permute2f128_ps(c, d, 0x20), _mm256_permute2f128_ps(c, d, 0x31));
+    a = _mm256_add_ps(_mm256_shuffle_ps(a, c, 0x44), _mm256_shuffle_ps(a, c, 0xee));
+    a = _mm256_hadd_ps(a, a); /* of x[0] and x[2], of x[1] and x[3] */
+    _mm_storeu_ps(y, _mm_unpacklo_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)));
+}
 static inline float v_max_all(v16 v) {
     __m256 s = _mm256_max_ps(v.a, v.b);
     __m128 q = _mm_max_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));

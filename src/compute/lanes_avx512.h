@@ -91,6 +91,17 @@ static inline float fold8(__m256 s) {
 static inline float v_fold(v16 v) {
     return fold8(_mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)));
 }
+/* y[i] = v_fold of the lanes at x + i * ldx: each step adds the halves of two side by side. */
+static inline void v_fold_4(float y[4], const float *x, size_t ldx) {
+    v16 a = v_load(x), b = v_load(x + ldx), c = v_load(x + 2 * ldx), d = v_load(x + 3 * ldx);
+    a = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    c = _mm512_add_ps(_mm512_shuffle_f32x4(c, d, 0x44), _mm512_shuffle_f32x4(c, d, 0xee));
+    a = _mm512_add_ps(_mm512_shuffle_f32x4(a, c, 0x88), _mm512_shuffle_f32x4(a, c, 0xdd));
+    a = _mm512_add_ps(a,
+                      _mm512_permute_ps(a, 0x4e)); /* one's four numbers are a lane of 128 bits */
+    a = _mm512_add_ps(a, _mm512_permute_ps(a, 0xb1));
+    _mm_storeu_ps(y, _mm512_castps512_ps128(_mm512_maskz_compress_ps(0x1111, a)));
+}
 static inline float v_max_all(v16 v) { return _mm512_reduce_max_ps(v); } /* no NaN inside */
 
 /* The first of the least of 8 numbers, none of them a NaN. */

@@ -147,6 +147,16 @@ static inline float v_fold(v16 v) {
     float32x2_t d = vadd_f32(vget_low_f32(s), vget_high_f32(s));
     return vget_lane_f32(vpadd_f32(d, d), 0);
 }
+static inline void v_fold_4(float y[4], const float *x, size_t ldx) {
+    float32x4_t s[4];
+    for (size_t i = 0; i < 4; i++, x += ldx)
+        s[i] = vaddq_f32(vaddq_f32(vld1q_f32(x), vld1q_f32(x + 8)),
+                         vaddq_f32(vld1q_f32(x + 4), vld1q_f32(x + 12)));
+    for (int i = 0; i < 4; i += 2) /* the halves of two side by side */
+        s[i] = vaddq_f32(vcombine_f32(vget_low_f32(s[i]), vget_low_f32(s[i + 1])),
+                         vcombine_f32(vget_high_f32(s[i]), vget_high_f32(s[i + 1])));
+    vst1q_f32(y, vpaddq_f32(s[0], s[2]));
+}
 static inline float v_max_all(v16 v) {
     return vmaxvq_f32(vmaxq_f32(vmaxq_f32(v.q[0], v.q[1]), vmaxq_f32(v.q[2], v.q[3])));
 }
