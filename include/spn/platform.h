@@ -26,15 +26,16 @@ typedef struct spn_ram_info {
 SPN_API spn_status spn_detect_ram(spn_ram_info *out, spn_error *err);
 
 /* Levels of processor instructions, each a bundle that kernels exist for. A level includes those
- * above it in its own family (x86: AVX2, AVX512; ARM: NEON, DOTPROD, I8MM). */
+ * above it in its own family (x86: AVX2, AVX512, AVX512BF16; ARM: NEON, DOTPROD, I8MM). */
 typedef enum spn_cpu_level {
-    SPN_CPU_LEVEL_DEFAULT, /* in options: the best one available */
-    SPN_CPU_LEVEL_REF,     /* portable C */
-    SPN_CPU_LEVEL_AVX2,    /* AVX2, FMA, F16C, BMI1, BMI2 */
-    SPN_CPU_LEVEL_AVX512,  /* AVX-512 F BW DQ VL VBMI VNNI, and AVX2's bundle */
-    SPN_CPU_LEVEL_NEON,    /* ARMv8-A Advanced SIMD */
-    SPN_CPU_LEVEL_DOTPROD, /* and SDOT/UDOT, half-precision conversion */
-    SPN_CPU_LEVEL_I8MM,    /* and SMMLA/UMMLA */
+    SPN_CPU_LEVEL_DEFAULT,    /* in options: the best one available */
+    SPN_CPU_LEVEL_REF,        /* portable C */
+    SPN_CPU_LEVEL_AVX2,       /* AVX2, FMA, F16C, BMI1, BMI2 */
+    SPN_CPU_LEVEL_AVX512,     /* AVX-512 F BW DQ VL VBMI VNNI, and AVX2's bundle */
+    SPN_CPU_LEVEL_AVX512BF16, /* and AVX512_BF16 */
+    SPN_CPU_LEVEL_NEON,       /* ARMv8-A Advanced SIMD */
+    SPN_CPU_LEVEL_DOTPROD,    /* and SDOT/UDOT, half-precision conversion */
+    SPN_CPU_LEVEL_I8MM,       /* and SMMLA/UMMLA */
     SPN_CPU_LEVEL_COUNT
 } spn_cpu_level;
 

@@ -147,7 +147,7 @@ typedef struct spn_cli_engine {
     bool lock_memory;
 } spn_cli_engine;
 
-#define SPN_CLI_CPU_LEVELS "ref|avx2|avx512|neon|dotprod|i8mm"
+#define SPN_CLI_CPU_LEVELS "ref|avx2|avx512|avx512bf16|neon|dotprod|i8mm"
 #define SPN_CLI_KV_TYPES "f32|f16|bf16|q8_0|q4_0"
 #define SPN_CLI_CTX_OPTION(engine)                                                            \
     {                                                                                         \

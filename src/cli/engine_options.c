@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 
 /* The choices of --cpu and --kv stand in the order of the library's enums. */
-_Static_assert(SPN_CPU_LEVEL_REF == 1 && SPN_CPU_LEVEL_I8MM == 6, "SPN_CLI_CPU_LEVELS");
+_Static_assert(SPN_CPU_LEVEL_REF == 1 && SPN_CPU_LEVEL_I8MM == 7, "SPN_CLI_CPU_LEVELS");
 _Static_assert(SPN_KV_TYPE_F32 == 1 && SPN_KV_TYPE_Q4_0 == 5, "SPN_CLI_KV_TYPES");
 
 void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config) {

@@ -37,14 +37,15 @@ typedef struct spn_view {
 } spn_view;
 
 /* Activations as products want them: f32 rows and, when the weights are quantised, (2) of
- * kernels.h. All parts have a row a token. */
+ * kernels.h, or bfloat16 beside weights of that type. All parts have a row a token. */
 typedef struct spn_acts {
     spn_view x;
-    const spn_buffer *buffer; /* of the quantised parts, at these byte offsets */
+    const spn_buffer *buffer; /* of the other parts, at these byte offsets */
     struct {
         size_t q, d, dsum, sum;
-    } parts[SPN_ACT_FORMS]; /* as blocks, as groups */
-    size_t k;               /* elements of a row, and its pitch in the quantised parts */
+    } parts[SPN_ACT_SCALED_FORMS]; /* as blocks, as groups */
+    size_t bf16;
+    size_t k; /* elements of a row, and its pitch in the other parts */
 } spn_acts;
 
 /* A weight matrix: y = W x with W [n_rows][k], in the file's own layout; experts are n_mats of them

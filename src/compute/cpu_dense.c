@@ -40,11 +40,20 @@ static act_part part_at(const spn_acts *acts, spn_act_form form, size_t row, siz
     };
 }
 
+static uint16_t *bf16_at(const spn_acts *acts, size_t row, size_t begin) {
+    uint8_t *host = acts->buffer->host;
+    return (uint16_t *)(void *)(host + acts->bf16) + row * acts->k + begin;
+}
+
 /* Rows first ... of acts, as a product with weights of a type takes them. */
 static spn_act acts_for(const spn_acts *acts, spn_type type, size_t first) {
     spn_act act = {.x = cpu_row(acts->x, first), .ldx = acts->x.ld};
     unsigned form = spn_act_form_of(type);
     if (form == 0 || acts->buffer == NULL) return act;
+    if (form == SPN_ACT_FORM_BF16) {
+        act.bf16 = bf16_at(acts, first, 0);
+        return act;
+    }
     act_part part = part_at(acts, (spn_act_form)form, first, 0);
     act.q = part.q;
     act.d = part.d;
@@ -65,6 +74,8 @@ void spn_cpu_quantize_part(const cpu_job *job, const spn_acts *acts, unsigned fo
         act_part to = part_at(acts, SPN_ACT_FORM_GROUPS, row, begin);
         job->kernels->quantize_groups(to.q, to.d, to.sum, x, n);
     }
+    if (forms & SPN_ACT_FORM_BF16)
+        job->kernels->from_f32[SPN_TYPE_BF16](bf16_at(acts, row, begin), x, n);
 }
 
 static void copy_form(const spn_acts *to, size_t to_row, const spn_acts *from, size_t from_row,
@@ -82,6 +93,8 @@ void spn_cpu_copy_forms(const spn_acts *to, size_t to_row, const spn_acts *from,
     assert(to->k == from->k);
     if (forms & SPN_ACT_FORM_BLOCKS) copy_form(to, to_row, from, from_row, SPN_ACT_FORM_BLOCKS);
     if (forms & SPN_ACT_FORM_GROUPS) copy_form(to, to_row, from, from_row, SPN_ACT_FORM_GROUPS);
+    if (forms & SPN_ACT_FORM_BF16)
+        memcpy(bf16_at(to, to_row, 0), bf16_at(from, from_row, 0), to->k * sizeof(uint16_t));
 }
 
 /* A task is a part of a row: with one token that is all there is to share out. */

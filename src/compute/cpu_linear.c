@@ -17,15 +17,22 @@ static uint32_t head_matmul_tasks(const cpu_backend *cpu, const spn_op *op,
     return op->head_matmul.w.n_mats * cpu_ceil_div(op->n_rows, HEAD_TOKENS);
 }
 
-/* A head's part of n rows of x, quantised as its matrix wants it. It takes less than 2 bytes an
+/* A head's part of n rows of x, in the form that its matrix wants. It takes at most 2 bytes an
  * element and lies where attention has CPU_QUERY_ROWS rows of floats. */
 static_assert(2 * HEAD_TOKENS <= 4 * CPU_QUERY_ROWS, "room for the tokens of a task");
+static void head_to_bf16(const cpu_job *job, spn_act *act, size_t k, size_t n) {
+    uint16_t *to = (uint16_t *)(void *)job->scratch->heads;
+    for (size_t t = 0; t < n; t++)
+        job->kernels->from_f32[SPN_TYPE_BF16](to + t * k, act->x + t * act->ldx, k);
+    act->bf16 = to;
+}
+
 static void quantize_head(const cpu_job *job, spn_act *act, unsigned form, size_t k, size_t n) {
     size_t blocks = k / spn_act_form_len(form);
     float *d = job->scratch->heads, *dsum = d + n * blocks;
     int16_t *sum = (int16_t *)(void *)(dsum + n * blocks);
     int8_t *q = (int8_t *)(sum + n * (k / 16));
-    *act = (spn_act){act->x, act->ldx, q, d, dsum, sum};
+    *act = (spn_act){act->x, act->ldx, q, d, dsum, sum, NULL};
     for (size_t t = 0; t < n; t++, d += blocks, dsum += blocks, sum += k / 16, q += k) {
         const float *x = act->x + t * act->ldx;
         if (form == SPN_ACT_FORM_GROUPS)
@@ -42,7 +49,10 @@ static void head_matmul_run(const cpu_job *job, uint32_t task) {
     size_t n = spn_min_size(job->op->n_rows - t0, HEAD_TOKENS);
     spn_act act = {.x = cpu_row(op->x, t0) + head * op->x_pitch, .ldx = op->x.ld};
     unsigned form = job->cpu->need.exact ? 0 : spn_act_form_of(w->type);
-    if (form != 0) quantize_head(job, &act, form, w->k, n);
+    if (form == SPN_ACT_FORM_BF16)
+        head_to_bf16(job, &act, w->k, n);
+    else if (form != 0)
+        quantize_head(job, &act, form, w->k, n);
     spn_cpu_multiply(job, w, head, 0, w->n_rows, &act, n, cpu_row(op->y, t0) + head * op->y_pitch,
                      op->y.ld);
 }

@@ -6,7 +6,9 @@
  * walks along k. With 4 x 6 a step loads 4 weights and 6 activations for 24 fused multiply-adds, so
  * the multipliers are the bound (a load or two and one or two 512-bit fma go in a cycle). A level
  * whose register holds only some of the 16 lanes walks k once for each share of the lanes (they
- * never meet before the fold), in chunks that the first cache keeps for the next share.
+ * never meet before the fold), in chunks that the first cache keeps for the next share. With BF16 a
+ * lane has two elements of weights and activations: vdpbf16ps multiplies and adds both, as often in
+ * a cycle as fma does one; other levels take them apart and do the two halves of a step in turn.
  *
  * Few tokens: weights are read where they are, some rows side by side, and every byte of them comes
  * from memory once: 16 fma for 4 x 64 bytes of F32 is far above memory's speed, so the bound is
@@ -17,14 +19,14 @@
  * Many tokens: rows are copied once into a panel in the scratch, small enough for the second cache:
  * four side by side, 16 elements of each, so that a tile reads one stream and rows whose length is
  * a power of two do not meet in the same sets of the caches (0.9 of the speed). They stay as they
- * are: two bytes are read for an element of F16 or BF16, and converting it for six tokens costs
- * less than reading four. A group of tokens walks k in chunks that the first cache keeps (1024
- * elements of six tokens: 24 KiB) while all of the panel's rows pass by; the sums, another 24 KiB,
+ * are: two bytes are read for an element of F16, and converting it for six tokens costs less than
+ * reading four. A group of tokens walks k in chunks that the first cache keeps (1024
+ * lanes of six tokens: 24 KiB) while all of the panel's rows pass by; the sums, another 24 KiB,
  * wait in the scratch. So a step takes its 4 weights from the second cache and its activations from
  * the first: 128 or 256 bytes for 24 fma. With a whole k for each tile both came from the second,
  * and that was the bound: 0.6 of the multipliers. The next chunk or group of activations comes from
  * the third cache, so each of the group's tiles asks for its share of them, a line of each token
- * every 128 elements (all at once 0.96 of that speed, not at all 0.83 to 0.93), and for its share
+ * every 128 lanes (all at once 0.96 of that speed, not at all 0.83 to 0.93), and for its share
  * of the next panel's rows, which come from memory.
  */
 #include "compute/kernels.h"
@@ -35,15 +37,15 @@
 /* With up to so many tokens the weights' memory is the bound. */
 #define FMAT_STREAM_TOKENS 4
 
-/* Up to so many tokens, times the bytes of an element, copying rows costs more than it gains:
- * measured. */
-#define FMAT_FEW 192
+/* Up to so many tokens, times the bytes of a lane, copying rows costs more than it gains: measured.
+ */
+#define FMAT_FEW ((size_t)(HW_LANES == 16 ? 72 : 192))
 
-/* Elements of k that a group's tiles take one after the other. A level with shares of the lanes
+/* Lanes of a row that a group's tiles take one after the other. A level with shares of the lanes
  * loads less a fma and gained nothing from that; there it is what a tile's shares take in turn. */
 #define FMAT_CHUNK ((size_t)(HW_LANES == 16 ? 1024 : 512))
 #define FMAT_TOGETHER (HW_LANES == 16)
-/* Elements of k for which a tile asks for a line of each token that comes next. */
+/* Lanes for which a tile asks for a line of each token that comes next. */
 #define FMAT_ASK_EVERY ((size_t)128)
 /* Rows of a panel, at most: what a task has. The more, the less often activations come from the
  * third cache. */
@@ -62,7 +64,7 @@ typedef struct fmat_rows {
     const uint8_t *w;
     size_t row_bytes;  /* from a row to the next one of four */
     size_t tile_bytes; /* from four rows to the next four */
-    size_t step_bytes; /* from 16 elements to the next 16 */
+    size_t step_bytes; /* from 16 lanes to the next 16 */
 } fmat_rows;
 
 static ALWAYS_INLINE size_t row_offset(const fmat_rows *rows, size_t r) {
@@ -73,16 +75,22 @@ static ALWAYS_INLINE const uint8_t *row_at(const fmat_rows *rows, size_t r) {
     return rows->w + row_offset(rows, r);
 }
 
-/* What a tile asks for of the activations that come next: n numbers of each row. */
+/* Activations: floats or pairs of bfloat16, four bytes for each lane that they meet. */
+typedef struct fmat_acts {
+    const uint8_t *x;
+    size_t row_bytes; /* from a token to the next */
+} fmat_acts;
+
+/* What a tile asks for of the activations that come next: n lanes of each token. */
 typedef struct fmat_ask {
-    const float *x; /* [n_rows][ldx] */
-    size_t n_rows, ldx, n;
+    fmat_acts acts;
+    size_t n_tokens, n;
 } fmat_ask;
 
 typedef struct fmat_tile {
     fmat_rows rows;
-    const float *x; /* first token */
-    size_t ldx, k;
+    fmat_acts acts; /* from its first token on */
+    size_t k;       /* elements of a row */
     float *y;
     size_t ldy;
     size_t n_rows; /* FMAT_ROWS, or FMAT_STREAM_ROWS */
@@ -91,29 +99,52 @@ typedef struct fmat_tile {
     size_t ask_at;
 } fmat_tile;
 
-/* Line `at` of each row, if there is one. */
+/* Line `at` of each token, if there is one. */
 static ALWAYS_INLINE void ask_for_line(const fmat_ask *ask, size_t at) {
     if (at * 16 >= ask->n) return;
-    for (size_t r = 0; r < ask->n_rows; r++)
-        __builtin_prefetch(ask->x + r * ask->ldx + at * 16, 0, 3);
+    for (size_t t = 0; t < ask->n_tokens; t++)
+        __builtin_prefetch(ask->acts.x + t * ask->acts.row_bytes + at * 64, 0, 3);
 }
 
 static ALWAYS_INLINE size_t element_bytes(spn_type type) { return type == SPN_TYPE_F32 ? 4 : 2; }
+/* Elements of k that meet in a lane of a step, and their bytes. */
+static ALWAYS_INLINE size_t lane_elements(spn_type type) { return type == SPN_TYPE_BF16 ? 2 : 1; }
+static ALWAYS_INLINE size_t lane_bytes(spn_type type) {
+    return lane_elements(type) * element_bytes(type);
+}
+/* Lanes of a row's whole steps. */
+static ALWAYS_INLINE size_t whole_lanes(spn_type type, size_t k) {
+    return k / (16 * lane_elements(type)) * 16;
+}
 
-static ALWAYS_INLINE hw weight_hw(spn_type type, const uint8_t *w) {
+/* Pairs are multiplied one after the other where the level has no instruction for them. */
+static ALWAYS_INLINE size_t n_parts(spn_type type) {
+    return type == SPN_TYPE_BF16 && !HW_HAS_PAIRS ? 2 : 1;
+}
+
+static ALWAYS_INLINE hw load_pairs(const uint8_t *at, size_t part) {
+    hw pairs = hw_load((const float *)(const void *)at);
+    if (HW_HAS_PAIRS) return pairs;
+    return part == 0 ? hw_second(pairs) : hw_first(pairs);
+}
+
+static ALWAYS_INLINE hw weight_hw(spn_type type, const uint8_t *w, size_t part) {
     if (type == SPN_TYPE_F16) return hw_load_f16(w);
-    if (type == SPN_TYPE_BF16) return hw_load_bf16(w);
+    if (type == SPN_TYPE_BF16) return load_pairs(w, part);
     return hw_load((const float *)(const void *)w);
 }
 
-static ALWAYS_INLINE v16 weight_n(spn_type type, const uint8_t *w, size_t n) {
-    if (type == SPN_TYPE_F16) return v_load_f16_n(w, n);
-    if (type == SPN_TYPE_BF16) return v_load_bf16_n(w, n);
-    return v_load_n((const float *)(const void *)w, n);
+static ALWAYS_INLINE hw act_hw(spn_type type, const uint8_t *x, size_t part) {
+    return type == SPN_TYPE_BF16 ? load_pairs(x, part) : hw_load((const float *)(const void *)x);
 }
 
-/* One share of the lanes from `begin` to `end` of k, whole steps: added to sums[r][t][16], which
- * the first steps begin. `type`, `rows`, `tokens` and `asks` are constants where this is inlined.
+static ALWAYS_INLINE hw multiply_add(spn_type type, hw w, hw x, hw sum) {
+    return type == SPN_TYPE_BF16 && HW_HAS_PAIRS ? hw_add_pairs(w, x, sum) : hw_fma(w, x, sum);
+}
+
+/* One share of the lanes, of those from `begin` to `end` of a row's, whole steps: added to
+ * sums[r][t][16], which the first steps begin. `type`, `rows`, `tokens` and `asks` are constants
+ * where this is inlined.
  */
 static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_t rows,
                                      size_t tokens, bool asks, size_t begin, size_t end,
@@ -127,24 +158,37 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
             sum[r][t] = first ? hw_zero() : hw_load(sums + (r * FMAT_TOKENS + t) * 16);
     }
     const bool near = spn_fetches_near();
-    const size_t whole = rows * tile->rows.row_bytes, step = rows * 16 * element_bytes(type);
+    const uint8_t *const first_x = tile->acts.x;
+    const size_t w_bytes = tile->rows.row_bytes, x_bytes = tile->acts.row_bytes;
+    const size_t w_step = tile->rows.step_bytes;
+    const size_t whole = rows * w_bytes, step = rows * 16 * lane_bytes(type);
     const uint8_t *next =
         tile->rows.w + (whole > FMAT_FETCH_AHEAD ? whole : FMAT_FETCH_AHEAD) + begin / 16 * step;
     const uint8_t *at =
-        tile->rows.w + begin / 16 * tile->rows.step_bytes + begin % 16 * element_bytes(type);
+        tile->rows.w + begin / 16 * tile->rows.step_bytes + begin % 16 * lane_bytes(type);
     for (size_t i = begin, stop; i < end;) {
-        stop = end - i < FMAT_ASK_EVERY ? end : i + FMAT_ASK_EVERY;
-        if (begin % 16 == 0) ask_for_line(&tile->ask, (i - tile->ask_at) / FMAT_ASK_EVERY);
-        for (; i < stop; i += 16, next += step, at += tile->rows.step_bytes) {
-            hw x[FMAT_TOKENS];
-            if (asks) spn_fetch_once(next, step, near);
-            SPN_UNROLL(8)
-            for (size_t t = 0; t < tokens; t++) x[t] = hw_load(tile->x + t * tile->ldx + i);
-            SPN_UNROLL(8)
-            for (size_t r = 0; r < rows; r++) {
-                hw w = weight_hw(type, at + r * tile->rows.row_bytes);
+        stop = asks || end - i < FMAT_ASK_EVERY ? end : i + FMAT_ASK_EVERY;
+        if (!asks && begin % 16 == 0) ask_for_line(&tile->ask, (i - tile->ask_at) / FMAT_ASK_EVERY);
+        for (; i < stop; i += 16, next += step, at += w_step) {
+            SPN_UNROLL(2)
+            for (size_t part = 0; part < n_parts(type); part++) {
+                hw x[FMAT_TOKENS];
+                if (part > 0 && rows * tokens > 8)
+                    __asm__ volatile("" ::: "memory"); /* loads of both would spill */
                 SPN_UNROLL(8)
-                for (size_t t = 0; t < tokens; t++) sum[r][t] = hw_fma(w, x[t], sum[r][t]);
+                for (size_t t = 0; t < tokens; t++)
+                    x[t] = act_hw(type, first_x + t * x_bytes + 4 * i, part);
+                SPN_UNROLL(8)
+                for (size_t r = 0; r < rows; r++) {
+                    hw w = weight_hw(type, at + r * w_bytes, part);
+                    SPN_UNROLL(8)
+                    for (size_t t = 0; t < tokens; t++)
+                        sum[r][t] = multiply_add(type, w, x[t], sum[r][t]);
+                }
+            }
+            if (asks) {
+                __asm__ volatile("" ::: "memory"); /* the step's loads come first */
+                spn_fetch_once(next, step, near);
             }
         }
     }
@@ -155,7 +199,7 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
     }
 }
 
-/* From `begin` to `end` of k, whole steps. */
+/* From lane `begin` to `end` of the rows', whole steps. */
 static ALWAYS_INLINE void tile_part(spn_type type, const fmat_tile *tile, size_t rows,
                                     size_t tokens, bool asks, size_t begin, size_t end,
                                     float *sums) {
@@ -231,37 +275,49 @@ static void tile_any(spn_type type, const fmat_tile *tile, size_t rows, size_t t
         tile_f32(tile, rows, tokens, begin, end, sums);
 }
 
-/* The fold of a tile's sums, after what is left of k. */
-static void finish_tile(spn_type type, const fmat_tile *tile, size_t rows, size_t tokens,
-                        const float *sums) {
-    const size_t tail = tile->k % 16, whole = tile->k - tail;
-    const uint8_t *w = tile->rows.w + whole / 16 * tile->rows.step_bytes;
-    for (size_t t = 0; t < tokens; t++, sums += 16) {
-        const float *x = tile->x + t * tile->ldx + whole;
-        float *y = tile->y + t * tile->ldy;
-        if (rows == FMAT_ROWS && tail == 0) {
-            v_fold_4(y, sums, FMAT_ROW_SUMS);
-            continue;
-        }
-        for (size_t r = 0; r < rows; r++) {
-            v16 sum = whole ? v_load(sums + r * FMAT_ROW_SUMS) : v_zero();
-            if (tail)
-                sum = v_fma_n(weight_n(type, w + r * tile->rows.row_bytes, tail), v_load_n(x, tail),
-                              sum, tail);
-            y[r] = v_fold(sum);
-        }
+/* What is left of k, n elements, added to a row's 16 lanes; pairs are filled up with zeros. */
+static void add_tail(spn_type type, float lanes[16], const uint8_t *w, const uint8_t *x, size_t n) {
+    _Alignas(64) uint8_t both[2][64] = {{0}};
+    memcpy(both[0], w, n * element_bytes(type));
+    memcpy(both[1], x, n * (type == SPN_TYPE_BF16 ? 2 : 4));
+    for (size_t lane = 0; lane < 16; lane += HW_LANES) {
+        hw sum = hw_load(lanes + lane);
+        for (size_t part = 0; part < n_parts(type); part++)
+            sum = multiply_add(type, weight_hw(type, both[0] + lane * lane_bytes(type), part),
+                               act_hw(type, both[1] + lane * 4, part), sum);
+        hw_store(lanes + lane, sum);
     }
 }
 
-/* Where a group's tiles have walked from `begin` to `end` of k, so much comes next: the same
- * tokens' next chunk, or the `n_after` next tokens' first one. */
+/* The fold of a tile's sums, after what is left of k. */
+static void finish_tile(spn_type type, const fmat_tile *tile, size_t rows, size_t tokens,
+                        float *sums) {
+    const size_t whole = whole_lanes(type, tile->k), tail = tile->k - whole * lane_elements(type);
+    const uint8_t *w = tile->rows.w + whole / 16 * tile->rows.step_bytes;
+    for (size_t t = 0; t < tokens; t++, sums += 16) {
+        const uint8_t *x = tile->acts.x + t * tile->acts.row_bytes + 4 * whole;
+        float *y = tile->y + t * tile->ldy;
+        for (size_t r = 0; tail > 0 && r < rows; r++) {
+            float *lanes = sums + r * FMAT_ROW_SUMS;
+            if (whole == 0) memset(lanes, 0, 16 * sizeof *lanes);
+            add_tail(type, lanes, w + r * tile->rows.row_bytes, x, tail);
+        }
+        if (rows == FMAT_ROWS)
+            v_fold_4(y, sums, FMAT_ROW_SUMS);
+        else
+            for (size_t r = 0; r < rows; r++) y[r] = v_fold(v_load(sums + r * FMAT_ROW_SUMS));
+    }
+}
+
+/* When a group's tiles have walked up to lane `end`, so much comes next: the same tokens' next
+ * chunk, or the first one of the n_after tokens behind them. */
 static fmat_ask what_comes_next(const fmat_tile *group, size_t tokens, size_t n_after, size_t end,
-                                size_t chunk) {
-    const size_t whole = group->k / 16 * 16;
-    fmat_ask ask = {group->x + end, tokens, group->ldx, whole - end};
-    if (end == whole)
-        ask = (fmat_ask){group->x + FMAT_TOKENS * group->ldx, n_after, group->ldx, whole};
-    ask.n = spn_min_size(ask.n, chunk);
+                                size_t whole, size_t chunk) {
+    fmat_ask ask = {group->acts, tokens, spn_min_size(whole - end, chunk)};
+    ask.acts.x += 4 * end;
+    if (end < whole) return ask;
+    ask = (fmat_ask){group->acts, n_after, spn_min_size(whole, chunk)};
+    ask.acts.x += tokens * ask.acts.row_bytes;
     return ask;
 }
 
@@ -269,7 +325,7 @@ static fmat_ask what_comes_next(const fmat_tile *group, size_t tokens, size_t n_
 static fmat_ask share_of(fmat_ask all, size_t row, size_t n_rows) {
     const size_t n_tiles = (n_rows + FMAT_ROWS - 1) / FMAT_ROWS;
     const size_t share = (all.n / 16 + n_tiles - 1) / n_tiles * 16, at = row / FMAT_ROWS * share;
-    all.x += at;
+    all.acts.x += 4 * at;
     all.n = at < all.n ? spn_min_size(all.n - at, share) : 0;
     return all;
 }
@@ -277,12 +333,12 @@ static fmat_ask share_of(fmat_ask all, size_t row, size_t n_rows) {
 /* Rows of a panel against `tokens` tokens, at most a tile's; n_after more come next. */
 static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, size_t tokens,
                           size_t n_after, spn_ahead *fetch, float *sums) {
-    const size_t whole = group->k / 16 * 16;
+    const size_t whole = whole_lanes(type, group->k);
     const size_t chunk = FMAT_TOGETHER && n_rows > FMAT_ROWS ? FMAT_CHUNK : whole;
     size_t begin = 0, end;
     do {
         end = whole - begin < chunk ? whole : begin + chunk;
-        const fmat_ask ask = what_comes_next(group, tokens, n_after, end, chunk);
+        const fmat_ask ask = what_comes_next(group, tokens, n_after, end, whole, chunk);
         fmat_tile tile = *group;
         tile.ask_at = begin;
         for (size_t r = 0, n; r < n_rows; r += n) {
@@ -299,6 +355,12 @@ static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, 
     } while (end < whole);
 }
 
+static fmat_acts acts_from(spn_type type, const spn_matmul_args *args, size_t token) {
+    if (type == SPN_TYPE_BF16)
+        return (fmat_acts){(const uint8_t *)(args->act.bf16 + token * args->k), 2 * args->k};
+    return (fmat_acts){(const uint8_t *)(args->act.x + token * args->act.ldx), 4 * args->act.ldx};
+}
+
 /* All tokens against a panel's rows, a group of tokens at a time. */
 static void panel_product(spn_type type, const spn_matmul_args *args, const fmat_rows *rows,
                           bool in_place, size_t row, size_t n_rows, float *sums) {
@@ -309,8 +371,7 @@ static void panel_product(spn_type type, const spn_matmul_args *args, const fmat
     for (size_t t = 0; t < args->n_tokens; t += FMAT_TOKENS) {
         size_t left = args->n_tokens - t;
         fmat_tile group = {.rows = *rows,
-                           .x = args->act.x + t * args->act.ldx,
-                           .ldx = args->act.ldx,
+                           .acts = acts_from(type, args, t),
                            .k = args->k,
                            .y = args->y + t * args->ldy + row,
                            .ldy = args->ldy,
@@ -322,44 +383,51 @@ static void panel_product(spn_type type, const spn_matmul_args *args, const fmat
     }
 }
 
-/* A row of k elements to its place in a panel. */
-static void put_row(uint8_t *to, const uint8_t *w, size_t k, size_t bytes) {
-    for (size_t i = 0; i < k / 16; i++, to += FMAT_ROWS * 16 * bytes, w += 16 * bytes) {
+/* A row of n_bytes to its place in a panel, in steps of 32 or 64 bytes. */
+static void put_row(uint8_t *to, const uint8_t *w, size_t n_bytes, size_t step) {
+    for (size_t i = 0; i < n_bytes / step; i++, to += FMAT_ROWS * step, w += step) {
         memcpy(to, w, 32);
-        if (bytes == 4) memcpy(to + 32, w + 32, 32);
+        if (step == 64) memcpy(to + 32, w + 32, 32);
     }
-    memcpy(to, w, k % 16 * bytes);
+    memcpy(to, w, n_bytes % step);
 }
 
-static fmat_rows fill_panel(uint8_t *to, const spn_matmul_args *args, size_t row, size_t n_rows,
-                            size_t bytes) {
-    const fmat_rows rows = {to, 16 * bytes, FMAT_ROWS * spn_fmat_padded(args->k) * bytes,
-                            FMAT_ROWS * 16 * bytes};
+/* Bytes that a row of a panel takes. */
+static size_t panel_row_bytes(spn_type type, size_t k) {
+    const size_t step = 16 * lane_bytes(type);
+    return (k * element_bytes(type) + step - 1) / step * step;
+}
+
+static fmat_rows fill_panel(spn_type type, uint8_t *to, const spn_matmul_args *args, size_t row,
+                            size_t n_rows) {
+    const size_t step = 16 * lane_bytes(type);
+    const fmat_rows rows = {to, step, FMAT_ROWS * panel_row_bytes(type, args->k), FMAT_ROWS * step};
     for (size_t r = 0; r < n_rows; r++)
-        put_row(to + row_offset(&rows, r), args->w + (row + r) * args->row_bytes, args->k, bytes);
+        put_row(to + row_offset(&rows, r), args->w + (row + r) * args->row_bytes,
+                args->k * element_bytes(type), step);
     return rows;
 }
 
 /* How many of n_rows are multiplied together: whole tiles, in panels of about the same size. */
-static size_t rows_at_once(const spn_matmul_args *args, size_t n_rows, bool few, size_t bytes) {
-    const size_t fit = SPN_FMAT_PANEL_BYTES / (spn_fmat_padded(args->k) * bytes + 1);
+static size_t rows_at_once(spn_type type, size_t k, size_t n_rows, bool few) {
+    const size_t fit = SPN_FMAT_PANEL_BYTES / (panel_row_bytes(type, k) + 1);
     if (few || fit < FMAT_ROWS) return FMAT_ROWS;
     const size_t most = spn_min_size(fit / FMAT_ROWS * FMAT_ROWS, FMAT_PANEL_ROWS);
     const size_t n_panels = spn_max_size((n_rows + most - 1) / most, 1);
     return (n_rows + FMAT_ROWS * n_panels - 1) / (FMAT_ROWS * n_panels) * FMAT_ROWS;
 }
 
-static void matmul(spn_type type, const spn_matmul_args *args, size_t begin, size_t end) {
-    const size_t bytes = element_bytes(type);
-    const bool few = args->n_tokens * bytes <= FMAT_FEW;
-    const size_t n = rows_at_once(args, end - begin, few, bytes);
+static __attribute__((noinline)) void matmul(spn_type type, const spn_matmul_args *args,
+                                             size_t begin, size_t end) {
+    const bool few = args->n_tokens * lane_bytes(type) <= FMAT_FEW;
+    const size_t n = rows_at_once(type, args->k, end - begin, few);
     float *sums = args->scratch;
     uint8_t *panel = (uint8_t *)args->scratch + SPN_FMAT_SUMS_BYTES;
     for (size_t row = begin; row < end; row += n) {
         size_t n_rows = spn_min_size(end - row, n);
         fmat_rows rows = {args->w + row * args->row_bytes, args->row_bytes,
-                          FMAT_ROWS * args->row_bytes, 16 * bytes};
-        if (!few) rows = fill_panel(panel, args, row, n_rows, bytes);
+                          FMAT_ROWS * args->row_bytes, 16 * lane_bytes(type)};
+        if (!few) rows = fill_panel(type, panel, args, row, n_rows);
         panel_product(type, args, &rows, few, row, n_rows, sums);
     }
 }
@@ -373,7 +441,9 @@ static void LANES_NAME(matmul_f16)(const spn_matmul_args *args, size_t begin, si
 }
 
 static void LANES_NAME(matmul_bf16)(const spn_matmul_args *args, size_t begin, size_t end) {
+    const unsigned mode = flush_subnormals();
     matmul(SPN_TYPE_BF16, args, begin, end);
+    restore_mode(mode);
 }
 
 void LANES_NAME(spn_fmat_init)(spn_kernels *table) {

@@ -16,9 +16,12 @@ static const struct {
     init_fn init;
 } initialisers[] = {
     /* In the order they override each other. */
-    {SPN_CPU_LEVEL_REF, spn_vec_init_ref},          {SPN_CPU_LEVEL_REF, spn_fmat_init_ref},
-    {SPN_CPU_LEVEL_REF, spn_qmat_init_ref},         {SPN_CPU_LEVEL_REF, spn_attn_init_ref},
-    {SPN_CPU_LEVEL_REF, spn_delta_init_ref},        {SPN_CPU_LEVEL_REF, spn_roof_init_ref},
+    {SPN_CPU_LEVEL_REF, spn_vec_init_ref},
+    {SPN_CPU_LEVEL_REF, spn_fmat_init_ref},
+    {SPN_CPU_LEVEL_REF, spn_qmat_init_ref},
+    {SPN_CPU_LEVEL_REF, spn_attn_init_ref},
+    {SPN_CPU_LEVEL_REF, spn_delta_init_ref},
+    {SPN_CPU_LEVEL_REF, spn_roof_init_ref},
 #ifdef SPN_HAVE_AVX2_ROOF
     {SPN_CPU_LEVEL_AVX2, spn_roof_init_avx2},
 #endif
@@ -45,6 +48,9 @@ static const struct {
 #endif
 #ifdef SPN_HAVE_AVX512_FMAT
     {SPN_CPU_LEVEL_AVX512, spn_fmat_init_avx512},
+#endif
+#ifdef SPN_HAVE_AVX512BF16_FMAT
+    {SPN_CPU_LEVEL_AVX512BF16, spn_fmat_init_avx512bf16},
 #endif
 #ifdef SPN_HAVE_AVX512_ATTN
     {SPN_CPU_LEVEL_AVX512, spn_attn_init_avx512},

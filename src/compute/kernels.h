@@ -50,8 +50,12 @@
  *     All that happens inside a group is integer, so it may happen in any order. |S| < 2^27 is
  *     rounded by the conversion (to nearest even), |M| < 2^24 is exact.
  *
- * (4) Product with an F32, F16 or BF16 weight row: the dot product of (1) over the weights
- *     converted to f32 (exact) and the f32 activations.
+ * (4) Product with an F32 or F16 weight row: the dot product of (1) over the weights converted to
+ *     f32 (exact) and the f32 activations.
+ *     With a BF16 weight row: the activations are bfloat16 too, rounded to nearest even, and rows
+ *     are filled up with zeros to a multiple of 32. Lane l takes elements 32 i + 2 l + 1 and then
+ *     32 i + 2 l, i ascending: lane = fma(w, x, lane). Lanes fold as in (1). In all this subnormal
+ *     numbers are zeros, read or given, with their sign: as vdpbf16ps has it.
  *
  * (5) exp, tanh and what is built on them: vec_math.h, written with fma, the same on all levels.
  *
@@ -88,25 +92,27 @@
 /* The forms in which products want their activations, as a set. */
 typedef enum spn_act_form {
     SPN_ACT_FORM_BLOCKS = 1, /* of 32 */
-    SPN_ACT_FORM_GROUPS = 2  /* of 128 */
+    SPN_ACT_FORM_GROUPS = 2, /* of 128 */
+    SPN_ACT_FORM_BF16 = 4    /* rounded to bfloat16 */
 } spn_act_form;
-#define SPN_ACT_FORMS 2
+#define SPN_ACT_SCALED_FORMS 2 /* the first ones */
 /* What weights of a type want; 0: floats. */
 unsigned spn_act_form_of(spn_type type);
-/* The elements that share a scale. */
+/* The elements that share a scale, in blocks and groups. */
 static inline size_t spn_act_form_len(unsigned form) {
     return form == SPN_ACT_FORM_GROUPS ? SPN_ACT_GROUP : SPN_ACT_BLOCK;
 }
 
-/* The activations of a product. Float weights read `x`, quantised ones the rest, in the form that
- * their type wants: n is 32 or 128. */
+/* The activations of a product. F32 and F16 weights read `x`, BF16 ones `bf16`, quantised ones the
+ * rest, in the form that their type wants: n is 32 or 128. */
 typedef struct spn_act {
-    const float *x;     /* [n_tokens][ldx], the first k of each row */
-    size_t ldx;         /* in floats */
-    const int8_t *q;    /* [n_tokens][k] */
-    const float *d;     /* [n_tokens][k / n] */
-    const float *dsum;  /* blocks only: [n_tokens][k / 32]: d * (float)(sum of the block's q) */
-    const int16_t *sum; /* [n_tokens][k / 16]: sum of 16 q */
+    const float *x;       /* [n_tokens][ldx], the first k of each row */
+    size_t ldx;           /* in floats */
+    const int8_t *q;      /* [n_tokens][k] */
+    const float *d;       /* [n_tokens][k / n] */
+    const float *dsum;    /* blocks only: [n_tokens][k / 32]: d * (float)(sum of the block's q) */
+    const int16_t *sum;   /* [n_tokens][k / 16]: sum of 16 q */
+    const uint16_t *bf16; /* [n_tokens][k] */
 } spn_act;
 
 /* y[t * ldy + r] = w[r] . act[t] for rows r in [row_begin, row_end) and all tokens. */
@@ -330,6 +336,7 @@ void spn_delta_init_avx2(spn_kernels *table);
 void spn_vec_init_avx2(spn_kernels *table);
 void spn_qmat_init_avx512(spn_kernels *table);
 void spn_fmat_init_avx512(spn_kernels *table);
+void spn_fmat_init_avx512bf16(spn_kernels *table);
 void spn_attn_init_avx512(spn_kernels *table);
 void spn_delta_init_avx512(spn_kernels *table);
 void spn_vec_init_avx512(spn_kernels *table);

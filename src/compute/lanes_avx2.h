@@ -11,6 +11,7 @@
 #include "compute/vec_math.h"
 
 #define LANES_LEVEL avx2
+#define HW_HAS_PAIRS false
 #define HW_LANES 8
 #define HW_COUNT 2
 #define FMAT_ROWS 4 /* 4 x 3 sums, 3 activations and a weight: all 16 registers */
@@ -263,9 +264,28 @@ static inline hw hw_fma(hw a, hw b, hw c) { return _mm256_fmadd_ps(a, b, c); }
 static inline hw hw_load_f16(const void *x) {
     return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x));
 }
-static inline hw hw_load_bf16(const void *x) {
-    return bf16_to_f32_8(_mm_loadu_si128((const __m128i *)x));
+static inline hw hw_first(hw pairs) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(pairs), 16));
 }
+/* A mask, or a zero that the compiler keeps, would take a register of a loop that needs all of
+ * them. */
+static inline hw hw_second(hw pairs) {
+    __m256i zero;
+    __asm__ volatile("vpxor %0, %0, %0" : "=x"(zero));
+    return _mm256_castsi256_ps(_mm256_blend_epi16(zero, _mm256_castps_si256(pairs), 0xaa));
+}
+static inline hw hw_add_pairs(hw w, hw x, hw sum) {
+    return hw_fma(hw_first(w), hw_first(x), hw_fma(hw_second(w), hw_second(x), sum));
+}
+
+/* ---- the arithmetic's mode ---- */
+
+static inline unsigned flush_subnormals(void) {
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | 0x8040);
+    return mode;
+}
+static inline void restore_mode(unsigned mode) { _mm_setcsr(mode); }
 
 /* ---- rotation of pairs ---- */
 

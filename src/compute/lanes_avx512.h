@@ -12,7 +12,13 @@
 
 #include "compute/vec_math.h"
 
+#ifdef __AVX512BF16__
+#define LANES_LEVEL avx512bf16
+#define HW_HAS_PAIRS true
+#else
 #define LANES_LEVEL avx512
+#define HW_HAS_PAIRS false
+#endif
 #define HW_LANES 16
 #define HW_COUNT 1
 #define FMAT_ROWS 4 /* 4 x 6 sums, 4 weights and an activation: 29 of 32 registers */
@@ -199,7 +205,32 @@ static inline hw hw_load(const float *x) { return _mm512_loadu_ps(x); }
 static inline void hw_store(float *y, hw v) { _mm512_storeu_ps(y, v); }
 static inline hw hw_fma(hw a, hw b, hw c) { return _mm512_fmadd_ps(a, b, c); }
 static inline hw hw_load_f16(const void *x) { return v_load_f16(x); }
-static inline hw hw_load_bf16(const void *x) { return v_load_bf16(x); }
+/* The first, and the second, numbers of pairs of bfloat16. */
+static inline hw hw_first(hw pairs) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(pairs), 16));
+}
+static inline hw hw_second(hw pairs) {
+    return _mm512_and_ps(pairs, _mm512_castsi512_ps(_mm512_set1_epi32((int)0xffff0000)));
+}
+/* sum + w * x of the second numbers, and then of the first ones. */
+static inline hw hw_add_pairs(hw w, hw x, hw sum) {
+#if HW_HAS_PAIRS
+    return _mm512_dpbf16_ps(sum, (__m512bh)w, (__m512bh)x);
+#else
+    return hw_fma(hw_first(w), hw_first(x), hw_fma(hw_second(w), hw_second(x), sum));
+#endif
+}
+
+/* ---- the arithmetic's mode ---- */
+
+/* From here to restore_mode subnormal numbers are taken and given as zeros. What is in between must
+ * not be inlined: compilers do not know that it depends on the mode. */
+static inline unsigned flush_subnormals(void) {
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | 0x8040);
+    return mode;
+}
+static inline void restore_mode(unsigned mode) { _mm_setcsr(mode); }
 
 /* ---- rotation of pairs ---- */
 

@@ -217,6 +217,7 @@ bool spn_quant_has_groups(spn_type type) {
 }
 
 unsigned spn_act_form_of(spn_type type) {
+    if (type == SPN_TYPE_BF16) return SPN_ACT_FORM_BF16;
     if (spn_quant_decoder(type) == NULL) return 0;
     return spn_quant_has_groups(type) ? SPN_ACT_FORM_GROUPS : SPN_ACT_FORM_BLOCKS;
 }

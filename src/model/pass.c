@@ -24,12 +24,14 @@ static spn_acts take_acts(spn_pass *pass, size_t n_rows, size_t width) {
     spn_acts acts = {.x = take_view(pass, n_rows, width), .buffer = pass->buffer};
     acts.k = width;
     size_t blocks = (width + SPN_ACT_BLOCK - 1) / SPN_ACT_BLOCK;
-    for (size_t i = 0; i < SPN_ACT_FORMS; i++) { /* one that is never filled takes no memory */
+    for (size_t i = 0; i < SPN_ACT_SCALED_FORMS;
+         i++) { /* one that is never filled takes no memory */
         acts.parts[i].q = take(pass, n_rows * blocks * SPN_ACT_BLOCK);
         acts.parts[i].d = take(pass, n_rows * blocks * sizeof(float));
         acts.parts[i].dsum = take(pass, n_rows * blocks * sizeof(float));
         acts.parts[i].sum = take(pass, n_rows * blocks * 2 * sizeof(int16_t));
     }
+    acts.bf16 = take(pass, n_rows * width * sizeof(uint16_t));
     return acts;
 }
 

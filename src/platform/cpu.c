@@ -15,9 +15,13 @@
 #include "platform/os.h"
 
 static const char *const level_names[SPN_CPU_LEVEL_COUNT] = {
-    [SPN_CPU_LEVEL_DEFAULT] = "default", [SPN_CPU_LEVEL_REF] = "ref",
-    [SPN_CPU_LEVEL_AVX2] = "avx2",       [SPN_CPU_LEVEL_AVX512] = "avx512",
-    [SPN_CPU_LEVEL_NEON] = "neon",       [SPN_CPU_LEVEL_DOTPROD] = "dotprod",
+    [SPN_CPU_LEVEL_DEFAULT] = "default",
+    [SPN_CPU_LEVEL_REF] = "ref",
+    [SPN_CPU_LEVEL_AVX2] = "avx2",
+    [SPN_CPU_LEVEL_AVX512] = "avx512",
+    [SPN_CPU_LEVEL_AVX512BF16] = "avx512bf16",
+    [SPN_CPU_LEVEL_NEON] = "neon",
+    [SPN_CPU_LEVEL_DOTPROD] = "dotprod",
     [SPN_CPU_LEVEL_I8MM] = "i8mm",
 };
 
@@ -57,6 +61,12 @@ static const x86_bundle avx512 = {
     AVX2_XCR0 | BIT(5) | BIT(6) | BIT(7),
 };
 
+/* AVX512_BF16 5, in leaf 7's second part. */
+static bool has_avx512_bf16(void) {
+    uint32_t eax, ebx, ecx, edx;
+    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & BIT(5)) != 0;
+}
+
 /* Legal only when OSXSAVE is set. */
 static uint32_t read_xcr0(void) {
     uint32_t eax, edx;
@@ -76,7 +86,9 @@ static bool has_bundle(const x86_bundle *want) {
 
 static bool level_runs(spn_cpu_level level) {
     if (level == SPN_CPU_LEVEL_AVX2) return has_bundle(&avx2);
-    return level == SPN_CPU_LEVEL_AVX512 && has_bundle(&avx512);
+    if (level == SPN_CPU_LEVEL_AVX512BF16 && !has_avx512_bf16()) return false;
+    return level >= SPN_CPU_LEVEL_AVX512 && level <= SPN_CPU_LEVEL_AVX512BF16 &&
+           has_bundle(&avx512);
 }
 
 /* Leaf 4 (Intel) and leaf 0x8000001d (AMD) list the caches alike: in eax the kind (1: data, 0: no

@@ -19,6 +19,15 @@ static void take_float_acts(check *c, product *p, check_fill fill) {
     p->args.act = (spn_act){.x = x, .ldx = ldx};
 }
 
+static void take_bf16_acts(check *c, product *p, check_fill fill) {
+    size_t n = p->args.n_tokens * p->args.k;
+    float *x = check_take(c, 4 * n);
+    uint16_t *bf16 = check_take(c, 2 * n);
+    check_floats(c, x, n, fill);
+    c->ref->from_f32[SPN_TYPE_BF16](bf16, x, n);
+    p->args.act = (spn_act){.bf16 = bf16};
+}
+
 static void take_quant_acts(check *c, product *p, check_fill fill) {
     bool in_groups = check_block_len(c->test->type) == 256;
     size_t n = p->args.n_tokens * p->args.k, n_d = n / (in_groups ? 128 : 32);
@@ -39,6 +48,15 @@ static void take_quant_acts(check *c, product *p, check_fill fill) {
     for (size_t b = 0; !in_groups && b < n_d; b++)
         dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
     p->args.act = (spn_act){.q = q, .d = d, .dsum = dsum, .sum = sum};
+}
+
+static void take_acts(check *c, product *p, check_fill floats, check_fill quants) {
+    if (c->test->type == SPN_TYPE_BF16)
+        take_bf16_acts(c, p, floats);
+    else if (is_float(c->test->type))
+        take_float_acts(c, p, floats);
+    else
+        take_quant_acts(c, p, quants);
 }
 
 static size_t any_k(check *c, spn_type type) {
@@ -64,10 +82,7 @@ static void setup(check *c, product *p) {
     for (size_t r = 0; r < p->n_rows; r++)
         check_blocks(c, w + r * p->args.row_bytes, type, bytes, fill);
     p->args.w = w;
-    if (is_float(type))
-        take_float_acts(c, p, check_fill_any(c));
-    else
-        take_quant_acts(c, p, fill == CHECK_FILL_PLAIN ? fill : CHECK_FILL_WIDE);
+    take_acts(c, p, check_fill_any(c), fill == CHECK_FILL_PLAIN ? fill : CHECK_FILL_WIDE);
     p->args.ldy = p->n_rows + check_range(c, 0, 3);
     p->n_y = (p->args.n_tokens - 1) * p->args.ldy + p->n_rows;
     p->y[0] = check_take(c, 4 * p->n_y);
@@ -111,10 +126,7 @@ static void bench_shape(check *c, size_t n_tokens, double mib) {
     for (size_t r = 64; r < p.n_rows; r++)
         memcpy(w + r * p.args.row_bytes, w + r % 64 * p.args.row_bytes, p.args.row_bytes);
     p.args.w = w;
-    if (is_float(type))
-        take_float_acts(c, &p, CHECK_FILL_PLAIN);
-    else
-        take_quant_acts(c, &p, CHECK_FILL_PLAIN);
+    take_acts(c, &p, CHECK_FILL_PLAIN, CHECK_FILL_PLAIN);
     p.args.ldy = p.n_rows;
     p.args.y = check_take_aligned(c, 4 * p.n_rows * n_tokens);
     p.args.scratch = check_take_aligned(c, c->level->matmul_scratch(p.args.k));

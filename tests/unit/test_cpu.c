@@ -45,6 +45,8 @@ static void levels_of_one_family_only(void **state) {
     assert_false(spn_cpu_level_is_available((spn_cpu_level)-1));
     if (spn_cpu_level_is_available(SPN_CPU_LEVEL_AVX512))
         assert_true(spn_cpu_level_is_available(SPN_CPU_LEVEL_AVX2));
+    if (spn_cpu_level_is_available(SPN_CPU_LEVEL_AVX512BF16))
+        assert_true(spn_cpu_level_is_available(SPN_CPU_LEVEL_AVX512));
     if (spn_cpu_level_is_available(SPN_CPU_LEVEL_I8MM))
         assert_true(spn_cpu_level_is_available(SPN_CPU_LEVEL_DOTPROD));
 #ifdef __aarch64__
@@ -93,12 +95,15 @@ static void levels_agree_with_the_kernel(void **state) {
     static const char *const avx2[] = {"avx2", "fma", "f16c", "bmi1", "bmi2", NULL};
     static const char *const avx512[] = {"avx512f",    "avx512bw",    "avx512dq", "avx512vl",
                                          "avx512vbmi", "avx512_vnni", NULL};
+    static const char *const avx512_bf16[] = {"avx512_bf16", NULL};
     static char flags[16384];
     if (!kernel_flags(flags, sizeof flags)) skip();
     bool has_avx2 = has_all(flags, avx2);
     assert_int_equal(spn_cpu_level_is_available(SPN_CPU_LEVEL_AVX2), has_avx2);
-    assert_int_equal(spn_cpu_level_is_available(SPN_CPU_LEVEL_AVX512),
-                     has_avx2 && has_all(flags, avx512));
+    bool has_avx512 = has_avx2 && has_all(flags, avx512);
+    assert_int_equal(spn_cpu_level_is_available(SPN_CPU_LEVEL_AVX512), has_avx512);
+    assert_int_equal(spn_cpu_level_is_available(SPN_CPU_LEVEL_AVX512BF16),
+                     has_avx512 && has_all(flags, avx512_bf16));
 }
 
 /* A line of a file that describes one of processor 0's caches. */
