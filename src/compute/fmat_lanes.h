@@ -310,24 +310,15 @@ static void finish_tile(spn_type type, const fmat_tile *tile, size_t rows, size_
 }
 
 /* When a group's tiles have walked up to lane `end`, so much comes next: the same tokens' next
- * chunk, or the first one of the n_after tokens behind them. */
-static fmat_ask what_comes_next(const fmat_tile *group, size_t tokens, size_t n_after, size_t end,
-                                size_t whole, size_t chunk) {
-    fmat_ask ask = {group->acts, tokens, spn_min_size(whole - end, chunk)};
-    ask.acts.x += 4 * end;
-    if (end < whole) return ask;
-    ask = (fmat_ask){group->acts, n_after, spn_min_size(whole, chunk)};
-    ask.acts.x += tokens * ask.acts.row_bytes;
+ * chunk, or the first one of the n_after tokens behind them. Each tile asks for a share of it; the
+ * first one's is given, the others' lie behind it. */
+static fmat_ask first_share(const fmat_tile *group, size_t tokens, size_t n_after, size_t end,
+                            size_t whole, size_t chunk, size_t n_tiles) {
+    const bool again = end < whole;
+    fmat_ask ask = {group->acts, again ? tokens : n_after, again ? whole - end : whole};
+    ask.acts.x += again ? 4 * end : tokens * ask.acts.row_bytes;
+    ask.n = (spn_min_size(ask.n, chunk) / 16 + n_tiles - 1) / n_tiles * 16;
     return ask;
-}
-
-/* The share of it for which the tile at `row` of n_rows asks. */
-static fmat_ask share_of(fmat_ask all, size_t row, size_t n_rows) {
-    const size_t n_tiles = (n_rows + FMAT_ROWS - 1) / FMAT_ROWS;
-    const size_t share = (all.n / 16 + n_tiles - 1) / n_tiles * 16, at = row / FMAT_ROWS * share;
-    all.acts.x += 4 * at;
-    all.n = at < all.n ? spn_min_size(all.n - at, share) : 0;
-    return all;
 }
 
 /* Rows of a panel against `tokens` tokens, at most a tile's; n_after more come next. */
@@ -338,17 +329,18 @@ static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, 
     size_t begin = 0, end;
     do {
         end = whole - begin < chunk ? whole : begin + chunk;
-        const fmat_ask ask = what_comes_next(group, tokens, n_after, end, whole, chunk);
         fmat_tile tile = *group;
         tile.ask_at = begin;
+        if (n_rows > FMAT_ROWS)
+            tile.ask = first_share(group, tokens, n_after, end, whole, chunk, n_rows / FMAT_ROWS);
         for (size_t r = 0, n; r < n_rows; r += n) {
             float *sum = chunk < whole ? sums + r * FMAT_ROW_SUMS : sums;
             n = n_rows - r < tile.n_rows ? 1 : tile.n_rows;
             tile.rows.w = row_at(&group->rows, r);
             tile.y = group->y + r;
-            if (n_rows > FMAT_ROWS) tile.ask = share_of(ask, r, n_rows);
             spn_fetch_step(fetch);
             tile_any(type, &tile, n, tokens, begin, end, sum);
+            tile.ask.acts.x += 4 * tile.ask.n;
             if (end == whole) finish_tile(type, &tile, n, tokens, sum);
         }
         begin = end;
