@@ -96,6 +96,19 @@ static void queries_of(const cpu_job *job, uint32_t kv_head, size_t t) {
     }
 }
 
+/* Rows lie far apart and come from the third cache: the next one's parts are asked for. */
+SPN_PREFETCHES void fetch_part(spn_view view, size_t t, size_t from, size_t n) {
+    spn_fetch((const uint8_t *)(cpu_row(view, t) + from), n * sizeof(float), spn_fetches_near());
+}
+
+SPN_PREFETCHES void fetch_head(const spn_op_qkv *op, uint32_t kv_head, size_t t) {
+    const size_t group = op->n_head / op->n_head_kv;
+    fetch_part(op->q, t, kv_head * group * op->q_pitch, group * op->q_pitch);
+    if (op->k.buffer == NULL) return;
+    fetch_part(op->k, t, kv_head * op->k_pitch, op->dim_k);
+    fetch_part(op->v, t, kv_head * op->v_pitch, op->dim_v);
+}
+
 static uint32_t qkv_tasks(const cpu_backend *cpu, const spn_op *op, const spn_batch *batch) {
     (void)cpu, (void)batch;
     return cpu_ceil_div(op->n_rows, ROWS_A_TASK) * op->qkv.n_head_kv;
@@ -104,7 +117,9 @@ static uint32_t qkv_tasks(const cpu_backend *cpu, const spn_op *op, const spn_ba
 static void qkv_run(const cpu_job *job, uint32_t task) {
     const spn_op_qkv *op = &job->op->qkv;
     uint32_t head = task % op->n_head_kv, block = task / op->n_head_kv;
-    for (size_t t = (size_t)block * ROWS_A_TASK; t < task_end(job->op, block); t++) {
+    const size_t end = task_end(job->op, block);
+    for (size_t t = (size_t)block * ROWS_A_TASK; t < end; t++) {
+        if (t + 1 < end) fetch_head(op, head, t + 1);
         if (op->k.buffer != NULL) store_key_value(job, head, t);
         queries_of(job, head, t);
     }

@@ -100,7 +100,7 @@ typedef struct fmat_tile {
 } fmat_tile;
 
 /* Line `at` of each token, if there is one. */
-static ALWAYS_INLINE void ask_for_line(const fmat_ask *ask, size_t at) {
+SPN_PREFETCHES void ask_for_line(const fmat_ask *ask, size_t at) {
     if (at * 16 >= ask->n) return;
     for (size_t t = 0; t < ask->n_tokens; t++)
         __builtin_prefetch(ask->acts.x + t * ask->acts.row_bytes + at * 64, 0, 3);

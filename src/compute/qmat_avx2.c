@@ -358,7 +358,7 @@ static tile_acts arrange_tile(const spn_matmul_args *args, size_t t, size_t n, v
 }
 
 /* The lines that a tile will write are asked for before it is multiplied. */
-static void fetch_lines(const float *y, size_t ldy, size_t n_tokens) {
+SPN_PREFETCHES void fetch_lines(const float *y, size_t ldy, size_t n_tokens) {
     for (size_t t = 0; t < n_tokens; t++)
         for (size_t i = 0; i < PANEL_ROWS; i += 16)
             _mm_prefetch((const char *)(y + t * ldy + i), _MM_HINT_T0);

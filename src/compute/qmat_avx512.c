@@ -54,7 +54,7 @@ static int32_t *take_tokens(tile_acts *acts, const panels_plan *plan, const spn_
 
 /* The lines that a tile will write are asked for before it is multiplied: those stores would wait
  * for memory one after the other. */
-static void fetch_output(const float *y, size_t ldy, size_t n) {
+SPN_PREFETCHES void fetch_output(const float *y, size_t ldy, size_t n) {
     for (size_t t = 0; t < n; t++)
         for (size_t h = 0; h < 2; h++)
             _mm_prefetch((const char *)(y + t * ldy + 16 * h), _MM_HINT_T0);
