@@ -288,56 +288,46 @@ static inline void finish_block(int8_t *q, int16_t *sum, const float *x, float i
     }
 }
 
-/* Some blocks at once, in three passes: a block's steps hang on each other, and the processor can
- * only fill the waiting with other blocks' steps where those are near. */
-#define QUANT_GROUP 8
+/* Some runs that share a scale at once, each of n_regs registers, in three passes: a run's steps
+ * hang on each other, and the processor can only fill the waiting with other runs' steps where
+ * those are near. */
+#define RUNS_AT_ONCE 8
 
-static void quantize_group(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x,
-                           size_t n) {
-    candidates c[QUANT_GROUP];
-    int best[QUANT_GROUP] = {0};
-    for (size_t b = 0; b < n; b++) c[b] = candidates_of(x + 32 * b, 2);
-    for (size_t b = 0; b < n; b++)
-        if (c[b].any) best[b] = best_candidate(&c[b], x + 32 * b, 2);
-    for (size_t b = 0; b < n; b++) {
-        if (c[b].any) {
-            finish_block(q + 32 * b, sum + 2 * b, x + 32 * b, c[b].id[best[b]]);
+static ALWAYS_INLINE void quantize_runs(int8_t *q, float *d, int16_t *sum, const float *x, size_t n,
+                                        const int n_regs) {
+    const size_t len = 16 * (size_t)n_regs;
+    candidates c[RUNS_AT_ONCE];
+    int best[RUNS_AT_ONCE] = {0};
+    for (size_t i = 0; i < n; i++) c[i] = candidates_of(x + len * i, n_regs);
+    for (size_t i = 0; i < n; i++)
+        if (c[i].any) best[i] = best_candidate(&c[i], x + len * i, n_regs);
+    for (size_t i = 0; i < n; i++, q += len, sum += n_regs, x += len) {
+        d[i] = c[i].any ? c[i].d[best[i]] : c[i].flat;
+        if (c[i].any) {
+            for (size_t b = 0; b < len / 32; b++)
+                finish_block(q + 32 * b, sum + 2 * b, x + 32 * b, c[i].id[best[i]]);
         } else {
-            memset(q + 32 * b, 0, 32);
-            sum[2 * b] = sum[2 * b + 1] = 0;
+            memset(q, 0, len);
+            memset(sum, 0, len / 16 * sizeof(*sum));
         }
-        d[b] = c[b].any ? c[b].d[best[b]] : c[b].flat;
-        dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
     }
-}
-
-/* 128 elements that share a scale. */
-static void quantize_128(int8_t *q, float *d, int16_t *sum, const float *x) {
-    candidates c = candidates_of(x, 8);
-    *d = c.flat;
-    if (!c.any) {
-        memset(q, 0, SPN_ACT_GROUP);
-        memset(sum, 0, SPN_ACT_GROUP / 16 * sizeof(*sum));
-        return;
-    }
-    int best = best_candidate(&c, x, 8);
-    *d = c.d[best];
-    for (int i = 0; i < 4; i++) finish_block(q + 32 * i, sum + 2 * i, x + 32 * i, c.id[best]);
 }
 
 static void LANES_NAME(quantize_groups)(int8_t *q, float *d, int16_t *sum, const float *x,
                                         size_t k) {
     const size_t n = SPN_ACT_GROUP;
-    for (size_t g = 0; g < k / n; g++) quantize_128(q + n * g, d + g, sum + n / 16 * g, x + n * g);
+    for (size_t g = 0; g < k / n; g += RUNS_AT_ONCE)
+        quantize_runs(q + n * g, d + g, sum + n / 16 * g, x + n * g,
+                      spn_min_size(k / n - g, RUNS_AT_ONCE), SPN_ACT_GROUP / 16);
 }
 
 static void LANES_NAME(quantize)(int8_t *q, float *d, float *dsum, int16_t *sum, const float *x,
                                  size_t k) {
-    for (size_t b = 0; b < k / 32; b += QUANT_GROUP) {
-        size_t left = k / 32 - b;
-        quantize_group(q + 32 * b, d + b, dsum + b, sum + 2 * b, x + 32 * b,
-                       left < QUANT_GROUP ? left : QUANT_GROUP);
-    }
+    const size_t n = SPN_ACT_BLOCK;
+    for (size_t b = 0; b < k / n; b += RUNS_AT_ONCE)
+        quantize_runs(q + n * b, d + b, sum + n / 16 * b, x + n * b,
+                      spn_min_size(k / n - b, RUNS_AT_ONCE), SPN_ACT_BLOCK / 16);
+    for (size_t b = 0; b < k / n; b++) dsum[b] = d[b] * (float)(sum[2 * b] + sum[2 * b + 1]);
 }
 
 /* ---- rows ---- */
