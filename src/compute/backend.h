@@ -44,8 +44,8 @@ typedef struct spn_acts {
     struct {
         size_t q, d, dsum, sum;
     } parts[SPN_ACT_SCALED_FORMS]; /* as blocks, as groups */
-    size_t bf16;
-    size_t k; /* elements of a row, and its pitch in the other parts */
+    size_t bf16;                   /* as bfloat16 */
+    size_t k;                      /* elements of a row, and its pitch in the other parts */
 } spn_acts;
 
 /* A weight matrix: y = W x with W [n_rows][k], in the file's own layout; experts are n_mats of them

@@ -20,14 +20,14 @@
  * four side by side, 16 elements of each, so that a tile reads one stream and rows whose length is
  * a power of two do not meet in the same sets of the caches (0.9 of the speed). They stay as they
  * are: two bytes are read for an element of F16, and converting it for six tokens costs less than
- * reading four. A group of tokens walks k in chunks that the first cache keeps (1024
- * lanes of six tokens: 24 KiB) while all of the panel's rows pass by; the sums, another 24 KiB,
- * wait in the scratch. So a step takes its 4 weights from the second cache and its activations from
- * the first: 128 or 256 bytes for 24 fma. With a whole k for each tile both came from the second,
- * and that was the bound: 0.6 of the multipliers. The next chunk or group of activations comes from
- * the third cache, so each of the group's tiles asks for its share of them, a line of each token
- * every 128 lanes (all at once 0.96 of that speed, not at all 0.83 to 0.93), and for its share
- * of the next panel's rows, which come from memory.
+ * reading four. A group of tokens walks k in chunks that the first cache keeps (1024 lanes of six
+ * tokens: 24 KiB) while all of the panel's rows pass by; the sums, another 24 KiB, wait in the
+ * scratch. So a step takes its 4 weights from the second cache and its activations from the first:
+ * 128 or 256 bytes for 24 fma. With a whole k for each tile both came from the second, and that was
+ * the bound: 0.6 of the multipliers. The next chunk or group of activations comes from the third
+ * cache, so each of the group's tiles asks for its share of them, a line of each token every 128
+ * lanes (all at once 0.96 of that speed, not at all 0.83 to 0.93), and for its share of the next
+ * panel's rows, which come from memory.
  */
 #include "compute/kernels.h"
 
@@ -144,8 +144,7 @@ static ALWAYS_INLINE hw multiply_add(spn_type type, hw w, hw x, hw sum) {
 
 /* One share of the lanes, of those from `begin` to `end` of a row's, whole steps: added to
  * sums[r][t][16], which the first steps begin. `type`, `rows`, `tokens` and `asks` are constants
- * where this is inlined.
- */
+ * where this is inlined. */
 static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_t rows,
                                      size_t tokens, bool asks, size_t begin, size_t end,
                                      float *sums) {

@@ -22,7 +22,7 @@ static float bf16_at(const uint8_t *row, size_t i, size_t k) {
     return flushed(spn_f32_of_bf16(bits));
 }
 
-/* (4b). */
+/* With BF16 weights. */
 static float dot_pairs(const uint8_t *w, const uint8_t *x, size_t k) {
     float lane[16] = {0};
     for (size_t i = 0; i < k; i += 32)
