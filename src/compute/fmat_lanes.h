@@ -139,7 +139,11 @@ static ALWAYS_INLINE hw act_hw(spn_type type, const uint8_t *x, size_t part) {
 }
 
 static ALWAYS_INLINE hw multiply_add(spn_type type, hw w, hw x, hw sum) {
-    return type == SPN_TYPE_BF16 && HW_HAS_PAIRS ? hw_add_pairs(w, x, sum) : hw_fma(w, x, sum);
+#if HW_HAS_PAIRS
+    if (type == SPN_TYPE_BF16) return hw_add_pairs(w, x, sum);
+#endif
+    (void)type;
+    return hw_fma(w, x, sum);
 }
 
 /* One share of the lanes, of those from `begin` to `end` of a row's, whole steps: added to
@@ -172,8 +176,7 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
             SPN_UNROLL(2)
             for (size_t part = 0; part < n_parts(type); part++) {
                 hw x[FMAT_TOKENS];
-                if (part > 0 && rows * tokens > 8)
-                    __asm__ volatile("" ::: "memory"); /* loads of both would spill */
+                if (part > 0 && rows * tokens > 8) spn_keep_loads_first(); /* or sums would spill */
                 SPN_UNROLL(8)
                 for (size_t t = 0; t < tokens; t++)
                     x[t] = act_hw(type, first_x + t * x_bytes + 4 * i, part);
@@ -186,7 +189,7 @@ static ALWAYS_INLINE void tile_lanes(spn_type type, const fmat_tile *tile, size_
                 }
             }
             if (asks) {
-                __asm__ volatile("" ::: "memory"); /* the step's loads come first */
+                spn_keep_loads_first();
                 spn_fetch_once(next, step, near);
             }
         }
@@ -357,8 +360,8 @@ static void panel_product(spn_type type, const spn_matmul_args *args, const fmat
                           bool in_place, size_t row, size_t n_rows, float *sums) {
     const size_t n_tiles = (n_rows + FMAT_ROWS - 1) / FMAT_ROWS;
     const size_t n_groups = (args->n_tokens + FMAT_TOKENS - 1) / FMAT_TOKENS;
-    spn_ahead fetch = spn_ahead_of(args->w + (row + n_rows) * args->row_bytes,
-                                   in_place ? 0 : n_rows * args->row_bytes, n_tiles * n_groups);
+    spn_ahead fetch =
+        spn_ahead_of_rows(args, row + n_rows, in_place ? 0 : n_rows, n_tiles * n_groups);
     for (size_t t = 0; t < args->n_tokens; t += FMAT_TOKENS) {
         size_t left = args->n_tokens - t;
         fmat_tile group = {.rows = *rows,
@@ -422,6 +425,27 @@ static __attribute__((noinline)) void matmul(spn_type type, const spn_matmul_arg
         panel_product(type, args, &rows, few, row, n_rows, sums);
     }
 }
+
+/* From here to restore_mode subnormal numbers are taken and given as zeros. What is in between must
+ * not be inlined: compilers do not know that it depends on the mode. */
+#ifdef __aarch64__
+static unsigned flush_subnormals(void) { /* bit 24 of FPCR */
+    uint64_t mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+    __asm__ volatile("msr fpcr, %0" ::"r"(mode | 1u << 24) : "memory");
+    return (unsigned)mode;
+}
+static void restore_mode(unsigned mode) {
+    __asm__ volatile("msr fpcr, %0" ::"r"((uint64_t)mode) : "memory");
+}
+#else
+static unsigned flush_subnormals(void) { /* results: bit 15 of MXCSR, inputs: bit 6 */
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | 0x8040);
+    return mode;
+}
+static void restore_mode(unsigned mode) { _mm_setcsr(mode); }
+#endif
 
 static void LANES_NAME(matmul_f32)(const spn_matmul_args *args, size_t begin, size_t end) {
     matmul(SPN_TYPE_F32, args, begin, end);

@@ -11,7 +11,7 @@
 #include "compute/vec_math.h"
 
 #define LANES_LEVEL avx2
-#define HW_HAS_PAIRS false
+#define HW_HAS_PAIRS 0
 #define HW_LANES 8
 #define HW_COUNT 2
 #define FMAT_ROWS 4 /* 4 x 3 sums, 3 activations and a weight: all 16 registers */
@@ -274,19 +274,6 @@ static inline hw hw_second(hw pairs) {
     __asm__ volatile("vpxor %0, %0, %0" : "=x"(zero));
     return _mm256_castsi256_ps(_mm256_blend_epi16(zero, _mm256_castps_si256(pairs), 0xaa));
 }
-static inline hw hw_add_pairs(hw w, hw x, hw sum) {
-    return hw_fma(hw_first(w), hw_first(x), hw_fma(hw_second(w), hw_second(x), sum));
-}
-
-/* ---- the arithmetic's mode ---- */
-
-static inline unsigned flush_subnormals(void) {
-    const unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040);
-    return mode;
-}
-static inline void restore_mode(unsigned mode) { _mm_setcsr(mode); }
-
 /* ---- rotation of pairs ---- */
 
 static inline void unzip_8(const float *x, __m256 *even, __m256 *odd) {

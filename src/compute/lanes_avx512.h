@@ -14,10 +14,10 @@
 
 #ifdef __AVX512BF16__
 #define LANES_LEVEL avx512bf16
-#define HW_HAS_PAIRS true
+#define HW_HAS_PAIRS 1 /* hw_add_pairs */
 #else
 #define LANES_LEVEL avx512
-#define HW_HAS_PAIRS false
+#define HW_HAS_PAIRS 0
 #endif
 #define HW_LANES 16
 #define HW_COUNT 1
@@ -213,24 +213,11 @@ static inline hw hw_second(hw pairs) {
     return _mm512_and_ps(pairs, _mm512_castsi512_ps(_mm512_set1_epi32((int)0xffff0000)));
 }
 /* sum + w * x of the second numbers, and then of the first ones. */
-static inline hw hw_add_pairs(hw w, hw x, hw sum) {
 #if HW_HAS_PAIRS
+static inline hw hw_add_pairs(hw w, hw x, hw sum) {
     return _mm512_dpbf16_ps(sum, (__m512bh)w, (__m512bh)x);
-#else
-    return hw_fma(hw_first(w), hw_first(x), hw_fma(hw_second(w), hw_second(x), sum));
+}
 #endif
-}
-
-/* ---- the arithmetic's mode ---- */
-
-/* From here to restore_mode subnormal numbers are taken and given as zeros. What is in between must
- * not be inlined: compilers do not know that it depends on the mode. */
-static inline unsigned flush_subnormals(void) {
-    const unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040);
-    return mode;
-}
-static inline void restore_mode(unsigned mode) { _mm_setcsr(mode); }
 
 /* ---- rotation of pairs ---- */
 

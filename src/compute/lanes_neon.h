@@ -12,7 +12,7 @@
 #include "compute/vec_math.h"
 
 #define LANES_LEVEL neon
-#define HW_HAS_PAIRS false
+#define HW_HAS_PAIRS 0
 #define HW_LANES 4
 #define HW_COUNT 4
 #define FMAT_ROWS 4 /* 4 x 6 sums, 6 activations and a weight: 31 of 32 registers */
@@ -267,23 +267,6 @@ static inline hw hw_first(hw pairs) {
 static inline hw hw_second(hw pairs) {
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(pairs), vdupq_n_u32(0xffff0000u)));
 }
-static inline hw hw_add_pairs(hw w, hw x, hw sum) {
-    return hw_fma(hw_first(w), hw_first(x), hw_fma(hw_second(w), hw_second(x), sum));
-}
-
-/* ---- the arithmetic's mode ---- */
-
-/* Bit 24 of FPCR, FZ: of inputs and of results. */
-static inline unsigned flush_subnormals(void) {
-    uint64_t mode;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" ::"r"(mode | 1u << 24) : "memory");
-    return (unsigned)mode;
-}
-static inline void restore_mode(unsigned mode) {
-    __asm__ volatile("msr fpcr, %0" ::"r"((uint64_t)mode) : "memory");
-}
-
 /* ---- rotation of pairs ---- */
 
 static inline void v_unzip(const float *x, v16 *even, v16 *odd) {

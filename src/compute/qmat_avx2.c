@@ -357,26 +357,19 @@ static tile_acts arrange_tile(const spn_matmul_args *args, size_t t, size_t n, v
     return acts;
 }
 
-/* The lines that a tile will write are asked for before it is multiplied. */
-SPN_PREFETCHES void fetch_lines(const float *y, size_t ldy, size_t n_tokens) {
-    for (size_t t = 0; t < n_tokens; t++)
-        for (size_t i = 0; i < PANEL_ROWS; i += 16)
-            _mm_prefetch((const char *)(y + t * ldy + i), _MM_HINT_T0);
-}
-
 static void run_tiles(const spn_matmul_args *args, const qmat_panel halves[2], void *at, size_t r,
                       size_t n_rows, const qmat_type *type) {
     const tile_fn *fns = tiles[type->spec.kind][type->spec.run];
     size_t most = is_signed(type->spec.kind) ? 4 : 3;
     /* What the next panel is unpacked from, a share with each tile. */
-    spn_ahead fetch = spn_ahead_of(args->w + (r + PANEL_ROWS) * args->row_bytes,
-                                   PANEL_ROWS * args->row_bytes, args->n_tokens / most + 1);
+    spn_ahead fetch =
+        spn_ahead_of_rows(args, r + PANEL_ROWS, PANEL_ROWS, args->n_tokens / most + 1);
     for (size_t t = 0; t < args->n_tokens;) {
         size_t left = args->n_tokens - t;
         size_t n = left < most ? left : left == 4 ? 2 : most;
         tile_acts acts = arrange_tile(args, t, n, at, type);
         float *y = args->y + t * args->ldy + r;
-        fetch_lines(y, args->ldy, n);
+        spn_fetch_output(y, args->ldy, n);
         spn_fetch_step(&fetch);
         fns[n - 1](&halves[0], &acts, y, args->ldy, n_rows);
         if (n_rows > HALF_ROWS)

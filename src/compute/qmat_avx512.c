@@ -32,7 +32,7 @@ static size_t n_tile_sums(const panels_plan *plan) {
 static spn_ahead fetch_next_rows(const spn_matmul_args *args, size_t r, size_t n_rows) {
     size_t n_tiles = ceil_div(n_rows, PANEL_ROWS) * ceil_div(args->n_tokens, TILE_TOKENS);
     size_t n_steps = spn_max_size(args->k / 16 * n_tiles, 1);
-    return spn_ahead_of(args->w + r * args->row_bytes, n_rows * args->row_bytes, n_steps);
+    return spn_ahead_of_rows(args, r, n_rows, n_steps);
 }
 
 /* The n tokens from t on. Fills `start`; returns where its next part begins. */
@@ -50,14 +50,6 @@ static int32_t *take_tokens(tile_acts *acts, const panels_plan *plan, const spn_
             plan->fill_start(start + i * acts->n_start, args->act.sum + (t + i) * 2 * n_blocks,
                              n_blocks, plan->type);
     return start + n * acts->n_start;
-}
-
-/* The lines that a tile will write are asked for before it is multiplied: those stores would wait
- * for memory one after the other. */
-SPN_PREFETCHES void fetch_output(const float *y, size_t ldy, size_t n) {
-    for (size_t t = 0; t < n; t++)
-        for (size_t h = 0; h < 2; h++)
-            _mm_prefetch((const char *)(y + t * ldy + 16 * h), _MM_HINT_T0);
 }
 
 /* A tile's sums to the rows that there are; four chains as (0 + 2) + (1 + 3). */
@@ -116,7 +108,7 @@ static void run_long_rows(const long_panels *p, const spn_matmul_args *args,
         for (size_t i = 0, row = r; i < n; i++, row += PANEL_ROWS) {
             float *y = args->y + t * args->ldy + row;
             memset(p->sums, 0, n_tile_sums(plan) * sizeof(float));
-            fetch_output(y, args->ldy, n_tokens);
+            spn_fetch_output(y, args->ldy, n_tokens);
             plan->tiles[n_tokens - 1](&p->panels[i], &acts, &fetch, p->sums);
             store_tile(y, args->ldy, spn_min_size(end - row, PANEL_ROWS), p->sums, n_tokens,
                        plan->n_chains);
@@ -196,7 +188,7 @@ static void run_short(const spn_matmul_args *args, size_t begin, size_t end,
         spn_rows_from(rows, PANEL_ROWS, args->w, args->row_bytes, r, end);
         spn_ahead fetch = fetch_next_rows(args, r + PANEL_ROWS, PANEL_ROWS);
         float *y = args->y + r;
-        fetch_output(y, args->ldy, args->n_tokens);
+        spn_fetch_output(y, args->ldy, args->n_tokens);
         run_short_rows(&p, args, plan, rows, &fetch);
         for (size_t i = 0; i < p.n_tiles; i++) {
             const float *sums = p.sums + i * n_tile_sums(plan);

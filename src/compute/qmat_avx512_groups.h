@@ -297,10 +297,6 @@ INLINE __m128 groups_step_1(__m128 acc, const uint8_t *const p[4], groups_acts a
     return acc;
 }
 
-/* Loads before this stay before what is asked for behind it: where gcc had turned them about, Q6_K
- * out of memory came at 0.7 of its speed. */
-INLINE void keep_loads_first(void) { __asm__ volatile("" ::: "memory"); }
-
 INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const bool near,
                           const int n_rows) {
     const size_t bytes = spec.bytes, n_each = 4 / n_rows;
@@ -317,7 +313,7 @@ INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const b
             const uint8_t *const p[4] = {PLACE(0), PLACE(1), PLACE(2), PLACE(3)};
 #undef PLACE
             acc = groups_step_1(acc, p, groups_on(job->acts, 2 * b), &spec, n_rows);
-            keep_loads_first();
+            spn_keep_loads_first();
             spn_fetch_once(fetch, 4 * bytes, near);
             fetch += 4 * bytes;
             for (int i = 0; i < n_rows; i++) row[i] += n_each * bytes;
@@ -325,7 +321,7 @@ INLINE void groups_rows_1(const groups_job *job, const groups_spec spec, const b
         for (; n_rows < 4 && b < job->n_super; b++) {
             const uint8_t *const p[4] = {row[0], row[1 % n_rows], row[2 % n_rows], row[3 % n_rows]};
             acc = groups_step_1(acc, p, groups_on(job->acts, 2 * b), &spec, 4);
-            keep_loads_first();
+            spn_keep_loads_first();
             spn_fetch_once(fetch, n_rows * bytes, near);
             for (int i = 0; i < n_rows; i++) row[i] += bytes;
         }

@@ -44,7 +44,8 @@ bool spn_cpu_level_parse(const char *name, spn_cpu_level *out) {
 
 typedef struct x86_bundle {
     uint32_t leaf1_ecx, leaf7_ebx, leaf7_ecx;
-    uint32_t xcr0; /* register sets that the system must save */
+    uint32_t xcr0;        /* register sets that the system must save */
+    uint32_t leaf7_1_eax; /* leaf 7's second part */
 } x86_bundle;
 
 /* OSXSAVE 27, AVX 28, FMA 12, F16C 29; BMI1 3, AVX2 5, BMI2 8; XMM 1, YMM 2 */
@@ -52,20 +53,17 @@ typedef struct x86_bundle {
 #define AVX2_LEAF7_EBX (BIT(3) | BIT(5) | BIT(8))
 #define AVX2_XCR0 (BIT(1) | BIT(2))
 
-static const x86_bundle avx2 = {AVX2_LEAF1_ECX, AVX2_LEAF7_EBX, 0, AVX2_XCR0};
+static const x86_bundle avx2 = {AVX2_LEAF1_ECX, AVX2_LEAF7_EBX, 0, AVX2_XCR0, 0};
 /* F 16, DQ 17, BW 30, VL 31; VBMI 1, VNNI 11; mask registers 5, upper halves 6, ZMM16-31 7 */
-static const x86_bundle avx512 = {
-    AVX2_LEAF1_ECX,
-    AVX2_LEAF7_EBX | BIT(16) | BIT(17) | BIT(30) | BIT(31),
-    BIT(1) | BIT(11),
-    AVX2_XCR0 | BIT(5) | BIT(6) | BIT(7),
-};
+#define AVX512_LEAF7_EBX (AVX2_LEAF7_EBX | BIT(16) | BIT(17) | BIT(30) | BIT(31))
+#define AVX512_LEAF7_ECX (BIT(1) | BIT(11))
+#define AVX512_XCR0 (AVX2_XCR0 | BIT(5) | BIT(6) | BIT(7))
 
-/* AVX512_BF16 5, in leaf 7's second part. */
-static bool has_avx512_bf16(void) {
-    uint32_t eax, ebx, ecx, edx;
-    return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & BIT(5)) != 0;
-}
+static const x86_bundle avx512 = {AVX2_LEAF1_ECX, AVX512_LEAF7_EBX, AVX512_LEAF7_ECX, AVX512_XCR0,
+                                  0};
+/* AVX512_BF16 5 */
+static const x86_bundle avx512bf16 = {AVX2_LEAF1_ECX, AVX512_LEAF7_EBX, AVX512_LEAF7_ECX,
+                                      AVX512_XCR0, BIT(5)};
 
 /* Legal only when OSXSAVE is set. */
 static uint32_t read_xcr0(void) {
@@ -81,14 +79,16 @@ static bool has_bundle(const x86_bundle *want) {
     if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
     if ((ebx & want->leaf7_ebx) != want->leaf7_ebx) return false;
     if ((ecx & want->leaf7_ecx) != want->leaf7_ecx) return false;
+    if (want->leaf7_1_eax != 0 && (!__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) ||
+                                   (eax & want->leaf7_1_eax) != want->leaf7_1_eax))
+        return false;
     return (read_xcr0() & want->xcr0) == want->xcr0;
 }
 
 static bool level_runs(spn_cpu_level level) {
     if (level == SPN_CPU_LEVEL_AVX2) return has_bundle(&avx2);
-    if (level == SPN_CPU_LEVEL_AVX512BF16 && !has_avx512_bf16()) return false;
-    return level >= SPN_CPU_LEVEL_AVX512 && level <= SPN_CPU_LEVEL_AVX512BF16 &&
-           has_bundle(&avx512);
+    if (level == SPN_CPU_LEVEL_AVX512) return has_bundle(&avx512);
+    return level == SPN_CPU_LEVEL_AVX512BF16 && has_bundle(&avx512bf16);
 }
 
 /* Leaf 4 (Intel) and leaf 0x8000001d (AMD) list the caches alike: in eax the kind (1: data, 0: no
