@@ -1,9 +1,11 @@
 /* attn_lanes.h - attention over 16 lanes (contract (6)); each level's attn_*.c includes it once.
  * SPDX-License-Identifier: Apache-2.0
  *
- * Block of 64 positions by block, groups of up to ATTN_ROWS query rows take three steps. Where
- * many rows see the block, its K tiles and V rows first become f32 in the scratch (the second
- * cache holds them: 64 KiB for heads of 128); for few they are converted as they are loaded.
+ * Block of 64 positions by block, groups of up to ATTN_ROWS query rows take three steps. Elements
+ * are converted as they are loaded; but where more than ATTN_DECODED_ROWS rows see a block of Q8_0
+ * or Q4_0, its K tiles and V rows first become f32 in the scratch (the second cache holds them: 64
+ * KiB for heads of 128). For halves that would not pay: 12 rows out of memory are 1.3 times as fast
+ * without it, 32 rows 1.1, 64 rows 1.03.
  *
  * Scores: a tile's 16 positions are the lanes, so the contract's chain over e is a register's
  * chain; sums of R rows x W tiles stay in registers, a step over e loads W registers of K and R
@@ -13,9 +15,9 @@
  *
  * So with many rows (a prompt, grouped heads) the bound is the multipliers: 2 x 64 x 128 / 16 fma a
  * row and block, the exponentials some 80 operations beside 1024. With one row each byte of the
- * cache meets one fma: a load, a conversion (F16 one operation, Q8_0 three) and the fma for 16
- * elements, so a core could take 16 elements, which are 17 to 32 bytes, every 2 to 4 cycles: at or
- * above its share of memory.
+ * cache meets one fma: a load, a conversion (F16 one operation, Q8_0 and Q4_0 three) and the fma
+ * for 16 elements, so a core could take 16 elements, which are 17 to 32 bytes, every 2 to 4 cycles:
+ * at or above its share of memory.
  *
  * A block's K is four streams of one page each and its V one of rows, too short for the processor
  * to follow. So a step asks for what the next one reads, evenly while it computes: the scores for
@@ -57,12 +59,6 @@ static void convert_tile(spn_type type, float *y, const uint8_t *tile, size_t di
     case SPN_TYPE_F32:
         memcpy(y, tile, 64 * dim_k);
         break;
-    case SPN_TYPE_F16:
-        for (size_t e = 0; e < dim_k; e++) v_store(y + 16 * e, v_load_f16(tile + 32 * e));
-        break;
-    case SPN_TYPE_BF16:
-        for (size_t e = 0; e < dim_k; e++) v_store(y + 16 * e, v_load_bf16(tile + 32 * e));
-        break;
     case SPN_TYPE_Q8_0:
         for (size_t g = 0; g < dim_k / 32; g++, tile += 34 * 16, y += 32 * 16) {
             v16 d = v_load_f16(tile);
@@ -71,12 +67,12 @@ static void convert_tile(spn_type type, float *y, const uint8_t *tile, size_t di
         }
         break;
     default: /* Q4_0 */
-        for (size_t g = 0; g < dim_k / 32; g++, tile += 18 * 16, y += 32 * 16) {
+        for (size_t g = 0; g < dim_k / 32; g++, tile += 18 * 16) {
             v16 d = v_load_f16(tile);
-            const uint8_t *q = tile + 32;
-            for (size_t e = 0; e < 16; e++) {
-                v_store(y + 16 * e, v_mul(d, v_load_nibbles(q + 16 * e, 0)));
-                v_store(y + 16 * (e + 16), v_mul(d, v_load_nibbles(q + 16 * e, 4)));
+            for (size_t word = 0; word < 4; word++) {
+                w16 q = w_load(tile + 32 + 64 * word);
+                SPN_UNROLL(8)
+                for (int e = 0; e < 8; e++, y += 16) v_store(y, v_mul(d, w_nibble(q, e)));
             }
         }
     }
@@ -110,9 +106,10 @@ static void convert_v(spn_type type, float *y, const uint8_t *row, size_t dim_v)
     default: /* Q4_0 */
         for (; i < dim_v; i += 32, row += sizeof(spn_block_q4_0)) {
             const spn_block_q4_0 *block = (const spn_block_q4_0 *)row;
-            v16 d = v_set1_f16(block);
-            v_store(y + i, v_mul(d, v_load_nibbles(block->qs, 0)));
-            v_store(y + i + 16, v_mul(d, v_load_nibbles(block->qs, 4)));
+            v16 low, high;
+            v_load_q4(block->qs, v_set1_f16(block), &low, &high);
+            v_store(y + i, low);
+            v_store(y + i + 16, high);
         }
     }
 }
@@ -130,14 +127,18 @@ static size_t tile_bytes(spn_type type, size_t dim_k) {
     }
 }
 
-/* Whether a cache's elements can be loaded as they lie. */
-static bool is_loadable(const void *start, size_t stride, spn_type type) {
+static ALWAYS_INLINE bool is_blocked(spn_type type) {
+    return type == SPN_TYPE_Q8_0 || type == SPN_TYPE_Q4_0;
+}
+
+/* Whether the elements of a cache are loaded as they lie for `n` rows. */
+static bool is_loaded(const void *start, size_t stride, spn_type type, size_t n) {
+    if (is_blocked(type)) return n <= ATTN_DECODED_ROWS;
     return type != SPN_TYPE_F32 || ((uintptr_t)start % 4 == 0 && stride % 4 == 0);
 }
 
-/* Points `work` at positions lo..hi of a block; `convert`: as f32. `last`: no other follows. */
-static void take_block(attn_work *work, uint32_t block, bool last, size_t lo, size_t hi,
-                       bool convert) {
+/* Points `work` at positions lo..hi of a block, which n rows see. `last`: no other follows. */
+static void take_block(attn_work *work, uint32_t block, bool last, size_t lo, size_t hi, size_t n) {
     const spn_attn_args *args = work->args;
     size_t tile_floats = 16 * args->dim_k, at = (size_t)block * SPN_KV_BLOCK % args->ring;
     size_t next = (at + SPN_KV_BLOCK) % args->ring;
@@ -149,7 +150,7 @@ static void take_block(attn_work *work, uint32_t block, bool last, size_t lo, si
     work->v = args->v + at * args->v_stride;
     work->next_k = last ? NULL : args->k + next / SPN_KV_TILE * work->k_tile;
     work->next_v = last ? NULL : args->v + next * args->v_stride;
-    if ((convert && args->type_k != SPN_TYPE_F32) || !is_loadable(work->k, 0, args->type_k)) {
+    if (!is_loaded(work->k, 0, args->type_k, n)) {
         for (size_t t = lo / 16; t <= (hi - 1) / 16; t++)
             convert_tile(args->type_k, work->k_panel + t * tile_floats, work->k + t * work->k_tile,
                          args->dim_k);
@@ -157,7 +158,7 @@ static void take_block(attn_work *work, uint32_t block, bool last, size_t lo, si
         work->k_tile = 4 * tile_floats;
         work->type_k = SPN_TYPE_F32;
     }
-    if (convert || args->dim_v % 16 != 0 || !is_loadable(work->v, work->v_row, args->type_v)) {
+    if (args->dim_v % 16 != 0 || !is_loaded(work->v, work->v_row, args->type_v, n)) {
         for (size_t j = lo; j < hi; j++)
             convert_v(args->type_v, work->v_panel + j * work->wide_v, work->v + j * work->v_row,
                       args->dim_v);
@@ -176,10 +177,6 @@ static void ask_for(attn_work *work, const uint8_t *at, size_t n_bytes, size_t n
 
 /* ---- scores ---- */
 
-static ALWAYS_INLINE bool is_blocked(spn_type type) {
-    return type == SPN_TYPE_Q8_0 || type == SPN_TYPE_Q4_0;
-}
-
 /* Where 16 elements (all of them, for a float type) from `base` on lie in a tile. */
 static ALWAYS_INLINE const uint8_t *k_group(spn_type type, const uint8_t *tile, size_t base) {
     if (type == SPN_TYPE_Q8_0) return tile + base / 32 * 34 * 16;
@@ -187,18 +184,18 @@ static ALWAYS_INLINE const uint8_t *k_group(spn_type type, const uint8_t *tile, 
     return tile;
 }
 
-/* Element e of 16 positions; in a blocked type, element `half` + e of the group with scales d. */
-static ALWAYS_INLINE v16 k_column(spn_type type, const uint8_t *group, size_t e, size_t half,
-                                  v16 d) {
+/* Element e of 16 positions; in a blocked type, of the group with scales d; Q4_0: nibble e % 8 of
+ * `words`. */
+static ALWAYS_INLINE v16 k_column(spn_type type, const uint8_t *group, size_t e, v16 d, w16 words) {
     switch (type) {
     case SPN_TYPE_F16:
         return v_load_f16(group + 32 * e);
     case SPN_TYPE_BF16:
         return v_load_bf16(group + 32 * e);
     case SPN_TYPE_Q8_0:
-        return v_mul(d, v_load_i8((const int8_t *)group + 32 + 16 * (half + e)));
+        return v_mul(d, v_load_i8((const int8_t *)group + 32 + 16 * e));
     case SPN_TYPE_Q4_0:
-        return v_mul(d, v_load_nibbles(group + 32 + 16 * e, half ? 4 : 0));
+        return v_mul(d, w_nibble(words, (int)(e % 8)));
     default:
         return v_load((const float *)(const void *)(group + 64 * e));
     }
@@ -207,10 +204,12 @@ static ALWAYS_INLINE v16 k_column(spn_type type, const uint8_t *group, size_t e,
 /* Type, rows and wide are constants where this is inlined. */
 static ALWAYS_INLINE void scores(spn_type type, attn_work *work, const float *const *q,
                                  float *const *s, size_t first_tile, size_t rows, size_t wide) {
-    size_t dim_k = work->args->dim_k, step = is_blocked(type) ? 16 : dim_k;
+    const size_t dim_k = work->args->dim_k, step = is_blocked(type) ? 32 : dim_k;
+    const size_t a_load = type == SPN_TYPE_Q4_0 ? 8 : 1;
     const uint8_t *tile = work->k + first_tile * work->k_tile;
     spn_ahead ahead = work->ahead;
-    v16 sum[ATTN_ROWS][4], d[4];
+    v16 sum[ATTN_ROWS][4], d[4], column[4];
+    w16 words[4];
     SPN_UNROLL(8)
     for (size_t r = 0; r < rows; r++) {
         SPN_UNROLL(4)
@@ -221,17 +220,23 @@ static ALWAYS_INLINE void scores(spn_type type, attn_work *work, const float *co
         SPN_UNROLL(4)
         for (size_t t = 0; t < wide; t++)
             d[t] = is_blocked(type) ? v_load_f16(group + t * work->k_tile) : v_zero();
-        for (size_t e = 0; e < step; e++) {
-            v16 column[4];
-            spn_fetch_step(&ahead);
+        for (size_t first = 0; first < step; first += a_load) {
             SPN_UNROLL(4)
             for (size_t t = 0; t < wide; t++)
-                column[t] = k_column(type, group + t * work->k_tile, e, base % 32, d[t]);
+                if (a_load == 8) words[t] = w_load(group + t * work->k_tile + 32 + 8 * first);
             SPN_UNROLL(8)
-            for (size_t r = 0; r < rows; r++) {
-                v16 element = v_set1(q[r][base + e]);
+            for (size_t e = first; e < first + a_load; e++) {
+                spn_fetch_step(&ahead);
                 SPN_UNROLL(4)
-                for (size_t t = 0; t < wide; t++) sum[r][t] = v_fma(element, column[t], sum[r][t]);
+                for (size_t t = 0; t < wide; t++)
+                    column[t] = k_column(type, group + t * work->k_tile, e, d[t], words[t]);
+                SPN_UNROLL(8)
+                for (size_t r = 0; r < rows; r++) {
+                    v16 element = v_set1(q[r][base + e]);
+                    SPN_UNROLL(4)
+                    for (size_t t = 0; t < wide; t++)
+                        sum[r][t] = v_fma(element, column[t], sum[r][t]);
+                }
             }
         }
     }
@@ -285,23 +290,33 @@ static float softmax_block(attn_work *work, size_t row) {
 
 /* ---- PV ---- */
 
-/* 16 d elements past the start of a row's piece; the piece begins at a multiple of 16, and `half`
- * of a block of 32 where that may be its middle. */
-static ALWAYS_INLINE v16 v_piece(spn_type type, const uint8_t *row, size_t d, size_t half) {
-    size_t block = d / 2, h = (d % 2) * 16 + half;
-    switch (type) {
-    case SPN_TYPE_F16:
-        return v_load_f16(row + 32 * d);
-    case SPN_TYPE_BF16:
-        return v_load_bf16(row + 32 * d);
-    case SPN_TYPE_Q8_0:
-        row += 34 * block;
-        return v_mul(v_set1_f16(row), v_load_i8((const int8_t *)row + 2 + h));
-    case SPN_TYPE_Q4_0:
-        row += 18 * block;
-        return v_mul(v_set1_f16(row), v_load_nibbles(row + 2, h ? 4 : 0));
-    default:
-        return v_load((const float *)(const void *)(row + 64 * d));
+/* 16 x wide elements of a row's piece, which begins at a multiple of 16 x wide; `half`: of 16 that
+ * are the second half of a block of 32. */
+static ALWAYS_INLINE void v_pieces(spn_type type, v16 value[4], const uint8_t *row, size_t wide,
+                                   bool half) {
+    v16 both[2];
+    SPN_UNROLL(4)
+    for (size_t d = 0; d < wide; d++) {
+        const uint8_t *block = row + d / 2 * (type == SPN_TYPE_Q8_0 ? 34 : 18);
+        const size_t h = wide == 1 ? half : d % 2;
+        switch (type) {
+        case SPN_TYPE_F16:
+            value[d] = v_load_f16(row + 32 * d);
+            break;
+        case SPN_TYPE_BF16:
+            value[d] = v_load_bf16(row + 32 * d);
+            break;
+        case SPN_TYPE_Q8_0:
+            value[d] = v_mul(v_set1_f16(block), v_load_i8((const int8_t *)block + 2 + 16 * h));
+            break;
+        case SPN_TYPE_Q4_0:
+            if (d % 2 == 0) v_load_q4(block + 2, v_set1_f16(block), &both[0], &both[1]);
+            value[d] = both[h];
+            break;
+        default:
+            value[d] = v_load((const float *)(const void *)(row + 64 * d));
+            break;
+        }
     }
 }
 
@@ -322,7 +337,7 @@ static ALWAYS_INLINE size_t piece_bytes(spn_type type, size_t element) {
 /* Elements from `first` on, 16 x wide of them. */
 static ALWAYS_INLINE void pv(spn_type type, attn_work *work, float *const *o, const float *const *p,
                              size_t first, size_t rows, size_t wide, size_t begin, size_t end) {
-    size_t half = wide == 1 ? first % 32 : 0;
+    const bool half = first % 32 != 0;
     const uint8_t *row = work->v + piece_bytes(type, first) + begin * work->v_row;
     spn_ahead ahead = work->ahead;
     v16 sum[ATTN_ROWS][4];
@@ -334,8 +349,7 @@ static ALWAYS_INLINE void pv(spn_type type, attn_work *work, float *const *o, co
     for (size_t j = begin; j < end; j++, row += work->v_row) {
         v16 value[4];
         spn_fetch_step(&ahead);
-        SPN_UNROLL(4)
-        for (size_t d = 0; d < wide; d++) value[d] = v_piece(type, row, d, half);
+        v_pieces(type, value, row, wide, half);
         SPN_UNROLL(8)
         for (size_t r = 0; r < rows; r++) {
             v16 weight = v_set1(p[r][j]);
@@ -383,32 +397,15 @@ static ALWAYS_INLINE void pv_elements(spn_type type, attn_work *work, float *con
         call(6);              \
         break;                \
     }
-/* Types that are converted while they are loaded meet at most so many rows. */
-#define DIRECT_ROWS 4
-#define WITH_FEW_ROWS(rows, call) \
-    switch (rows) {               \
-    case 1:                       \
-        call(1);                  \
-        break;                    \
-    case 2:                       \
-        call(2);                  \
-        break;                    \
-    case 3:                       \
-        call(3);                  \
-        break;                    \
-    default:                      \
-        call(4);                  \
-        break;                    \
-    }
 
-#define KERNELS(name, with)                                                                     \
+#define KERNELS(name)                                                                           \
     static void scores_##name(attn_work *work, const float *const *q, float *const *s,          \
                               size_t rows, size_t begin, size_t end) {                          \
-        with(rows, SCORES_##name)                                                               \
+        WITH_ROWS(rows, SCORES_##name)                                                          \
     }                                                                                           \
     static void pv_##name(attn_work *work, float *const *o, const float *const *p, size_t rows, \
                           size_t begin, size_t end) {                                           \
-        with(rows, PV_##name)                                                                   \
+        WITH_ROWS(rows, PV_##name)                                                              \
     }
 #define SCORES_f32(n) scores_tiles(SPN_TYPE_F32, work, q, s, n, begin, end)
 #define PV_f32(n) pv_elements(SPN_TYPE_F32, work, o, p, n, begin, end)
@@ -420,11 +417,11 @@ static ALWAYS_INLINE void pv_elements(spn_type type, attn_work *work, float *con
 #define PV_q8_0(n) pv_elements(SPN_TYPE_Q8_0, work, o, p, n, begin, end)
 #define SCORES_q4_0(n) scores_tiles(SPN_TYPE_Q4_0, work, q, s, n, begin, end)
 #define PV_q4_0(n) pv_elements(SPN_TYPE_Q4_0, work, o, p, n, begin, end)
-KERNELS(f32, WITH_ROWS)
-KERNELS(f16, WITH_FEW_ROWS)
-KERNELS(bf16, WITH_FEW_ROWS)
-KERNELS(q8_0, WITH_FEW_ROWS)
-KERNELS(q4_0, WITH_FEW_ROWS)
+KERNELS(f32)
+KERNELS(f16)
+KERNELS(bf16)
+KERNELS(q8_0)
+KERNELS(q4_0)
 
 static void group_scores(attn_work *work, const float *const *q, float *const *s, size_t rows,
                          size_t begin, size_t end) {
@@ -583,13 +580,6 @@ static void finish_row(const attn_work *work, size_t i) {
     }
 }
 
-/* Up to how many rows converting while loading pays: half precision costs one operation, so two
- * groups may do it; the blocked types cost three. */
-static size_t direct_limit(const spn_attn_args *args) {
-    bool blocked = is_blocked(args->type_k) || is_blocked(args->type_v);
-    return blocked ? DIRECT_ROWS : 2 * DIRECT_ROWS;
-}
-
 static void LANES_NAME(attend)(const spn_attn_args *args) {
     attn_work work = start_work(args);
     uint32_t first = UINT32_MAX, last = 0;
@@ -602,11 +592,9 @@ static void LANES_NAME(attend)(const spn_attn_args *args) {
          block++) {
         size_t lo, hi, n = look_at_block(&work, block, &lo, &hi);
         if (n == 0) continue;
-        bool convert = n > direct_limit(args);
-        take_block(&work, block, block == last / SPN_KV_BLOCK, lo, hi, convert);
+        take_block(&work, block, block == last / SPN_KV_BLOCK, lo, hi, n);
         /* Groups of about one size: 8 rows go as 4 and 4, not as 6 and 2. */
-        size_t most = convert ? ATTN_ROWS : DIRECT_ROWS, n_groups = (n + most - 1) / most;
-        size_t size = (n + n_groups - 1) / n_groups;
+        size_t n_groups = (n + ATTN_ROWS - 1) / ATTN_ROWS, size = (n + n_groups - 1) / n_groups;
         for (size_t r = 0; r < n; r += size)
             attend_group(&work, work.active + r, n - r < size ? n - r : size, r == 0);
     }

@@ -77,10 +77,12 @@ static void store_key_value(const cpu_job *job, uint32_t head, size_t t) {
     memcpy(row, cpu_row(op->k, t) + head * op->k_pitch, op->dim_k * sizeof *row);
     turn_head(job, row, op->k_norm ? op->k_norm + head * op->k_norm_pitch : NULL, t);
     if (op->v_norm) job->kernels->rms_norm(v_row, v_row, NULL, op->dim_v, op->eps);
-    spn_k_tile_store(kv->k + head * kv->k_head_bytes, kv->type_k, slot, row, op->dim_k);
     size_t v_bytes = spn_type_row_bytes(kv->type_v, op->dim_v);
     job->kernels->from_f32[kv->type_v](kv->v + head * kv->v_head_bytes + slot * v_bytes, v_row,
                                        op->dim_v);
+    void *rounded = v_row; /* whose numbers are stored by now */
+    job->kernels->from_f32[kv->type_k](rounded, row, op->dim_k);
+    spn_k_tile_store(kv->k + head * kv->k_head_bytes, kv->type_k, slot, rounded, op->dim_k);
 }
 
 static void queries_of(const cpu_job *job, uint32_t kv_head, size_t t) {

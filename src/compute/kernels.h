@@ -154,8 +154,9 @@ static inline const uint8_t *spn_rows_ahead(const uint8_t *w, size_t row_bytes, 
  * stand in one register. A tile of dim_k elements, by type:
  *   F32 F16 BF16  elements [dim_k][16]: element e of position i at e * 16 + i
  *   Q8_0          for each 32 elements: f16 d [16], then int8 [32][16]; value d_i * q
- *   Q4_0          for each 32 elements: f16 d [16], then bytes [16][16]: the low nibble of byte
- *                 (e, i) is element e, the high nibble element e + 16; value d_i * (q - 8)
+ *   Q4_0          for each 32 elements: f16 d [16], then words of 32 bits [4][16]: nibble j, from
+ *                 the lowest, of word (w, i) is element 8 w + j, q - 8 as four bits with a sign;
+ *                 value d_i * (q - 8)
  * A tile takes as many bytes as 16 rows of the type. The V cache of one KV head is rows
  * [position][dim_v] of the type as a GGUF file has them. */
 #define SPN_KV_TILE 16
@@ -182,9 +183,9 @@ typedef struct spn_attn_args {
 typedef void (*spn_attn_fn)(const spn_attn_args *args);
 size_t spn_attn_scratch(size_t n_q, size_t dim_k, size_t dim_v);
 
-/* Puts x[dim_k] into the tiles at slot `at` (position % ring), rounding as from_f32 does. */
-void spn_k_tile_store(uint8_t *tiles, spn_type type, size_t at, const float *x, size_t dim_k);
-/* And out again, exactly. */
+/* Puts a row of the type into the tiles at slot `at` (position % ring). */
+void spn_k_tile_store(uint8_t *tiles, spn_type type, size_t at, const void *row, size_t dim_k);
+/* And out again, as f32. */
 void spn_k_tile_load(float *x, const uint8_t *tiles, spn_type type, size_t at, size_t dim_k);
 
 typedef struct spn_delta_args {

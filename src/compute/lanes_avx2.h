@@ -17,7 +17,8 @@
 #define FMAT_ROWS 4 /* 4 x 3 sums, 3 activations and a weight: all 16 registers */
 #define FMAT_TOKENS 3
 #define ATTN_ROWS 6 /* at most 12 sums in registers, and 8 where few rows would wait for them */
-#define ATTN_WIDE(rows) ((rows) == 1 ? 4 : (rows) <= 3 ? 2 : 1)
+#define ATTN_WIDE(rows) ((rows) == 1 ? 4 : (rows) <= 2 ? 2 : 1)
+#define ATTN_DECODED_ROWS 6
 #define DELTA_WIDE 2
 
 typedef struct v16 {
@@ -216,12 +217,26 @@ static inline v16 v_load_i8(const int8_t *x) {
     return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)),
                  _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))};
 }
-static inline v16 v_load_nibbles(const uint8_t *x, int shift) {
-    __m128i b = _mm_loadu_si128((const __m128i *)x);
-    b = _mm_and_si128(_mm_srl_epi16(b, _mm_cvtsi32_si128(shift)), _mm_set1_epi8(15));
-    b = _mm_sub_epi8(b, _mm_set1_epi8(8));
+typedef struct w16 {
+    __m256i a, b;
+} w16;
+static inline w16 w_load(const void *x) {
+    const __m256i *w = x;
+    return (w16){_mm256_loadu_si256(w), _mm256_loadu_si256(w + 1)};
+}
+static inline __m256 nibble_8(__m256i w, int i) {
+    return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(w, 28 - 4 * i), 28));
+}
+static inline v16 w_nibble(w16 w, int i) { return (v16){nibble_8(w.a, i), nibble_8(w.b, i)}; }
+static inline v16 nibbles_less_8(__m128i b) {
+    b = _mm_sub_epi8(_mm_and_si128(b, _mm_set1_epi8(15)), _mm_set1_epi8(8));
     return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)),
                  _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))};
+}
+static inline void v_load_q4(const uint8_t *x, v16 d, v16 *low, v16 *high) {
+    __m128i b = _mm_loadu_si128((const __m128i *)x);
+    *low = v_mul(d, nibbles_less_8(b));
+    *high = v_mul(d, nibbles_less_8(_mm_srli_epi16(b, 4)));
 }
 static inline __m128i whole_to_i16(__m256 v) {
     __m256i i = _mm256_cvtps_epi32(v);

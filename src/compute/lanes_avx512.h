@@ -25,6 +25,7 @@
 #define FMAT_TOKENS 6
 #define ATTN_ROWS 6 /* 6 x 4 sums and 4 of the cache: 28 registers, q as a memory operand */
 #define ATTN_WIDE(rows) 4
+#define ATTN_DECODED_ROWS 12
 #define DELTA_WIDE 8
 
 typedef __m512 v16;
@@ -170,11 +171,20 @@ static inline v16 v_load_bf16_n(const void *x, size_t n) {
 static inline v16 v_load_i8(const int8_t *x) {
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)x)));
 }
-/* The low (shift 0) or high (shift 4) nibbles of 16 bytes, less 8. */
-static inline v16 v_load_nibbles(const uint8_t *x, int shift) {
+/* 16 words of 8 nibbles; nibble i of each as a signed number, whose bits 0..7, -8..-1 are. */
+typedef __m512i w16;
+static inline w16 w_load(const void *x) { return _mm512_loadu_si512(x); }
+static inline v16 w_nibble(w16 w, int i) {
+    const __m512 values = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, -8, -7, -6, -5, -4, -3, -2, -1);
+    return _mm512_permutexvar_ps(_mm512_srli_epi32(w, (unsigned)(4 * i)), values);
+}
+/* d times the low, and the high, nibbles of 16 bytes less 8. */
+static inline void v_load_q4(const uint8_t *x, v16 d, v16 *low, v16 *high) {
+    const __m512 values = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
     __m512i b = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)x));
-    b = _mm512_and_si512(_mm512_srl_epi32(b, _mm_cvtsi32_si128(shift)), _mm512_set1_epi32(15));
-    return _mm512_cvtepi32_ps(_mm512_sub_epi32(b, _mm512_set1_epi32(8)));
+    __m512 products = _mm512_mul_ps(d, values);
+    *low = _mm512_permutexvar_ps(b, products);
+    *high = _mm512_permutexvar_ps(_mm512_srli_epi32(b, 4), products);
 }
 /* The sum of 16 signed bytes: of unsigned ones, less the offset. */
 static inline int sum_i8(__m128i b) {

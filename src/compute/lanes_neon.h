@@ -19,6 +19,7 @@
 #define FMAT_TOKENS 6
 #define ATTN_ROWS 6 /* 6 x 4 sums, 4 of the cache, one q: 29 registers; 16 sums for few rows */
 #define ATTN_WIDE(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
+#define ATTN_DECODED_ROWS 6
 #define DELTA_WIDE 1
 
 typedef struct v16 {
@@ -223,9 +224,28 @@ static inline v16 v_of_i8(int8x16_t b) {
                   vcvtq_f32_s32(vmovl_s16(vget_high_s16(high)))}};
 }
 static inline v16 v_load_i8(const int8_t *x) { return v_of_i8(vld1q_s8(x)); }
-static inline v16 v_load_nibbles(const uint8_t *x, int shift) {
-    uint8x16_t b = vandq_u8(vshlq_u8(vld1q_u8(x), vdupq_n_s8((int8_t)-shift)), vdupq_n_u8(15));
+typedef struct w16 {
+    int32x4_t q[4];
+} w16;
+static inline w16 w_load(const void *x) {
+    const uint8_t *at = x;
+    w16 w;
+    for (int i = 0; i < 4; i++) w.q[i] = vreinterpretq_s32_u8(vld1q_u8(at + 16 * i));
+    return w;
+}
+static inline v16 w_nibble(w16 w, int i) {
+    const int32x4_t up = vdupq_n_s32(28 - 4 * i);
+    v16 v;
+    for (int j = 0; j < 4; j++) v.q[j] = vcvtq_f32_s32(vshrq_n_s32(vshlq_s32(w.q[j], up), 28));
+    return v;
+}
+static inline v16 nibbles_less_8(uint8x16_t b) {
     return v_of_i8(vsubq_s8(vreinterpretq_s8_u8(b), vdupq_n_s8(8)));
+}
+static inline void v_load_q4(const uint8_t *x, v16 d, v16 *low, v16 *high) {
+    uint8x16_t b = vld1q_u8(x);
+    *low = v_mul(d, nibbles_less_8(vandq_u8(b, vdupq_n_u8(15))));
+    *high = v_mul(d, nibbles_less_8(vshrq_n_u8(b, 4)));
 }
 static inline int16x8_t whole_to_i16(float32x4_t a, float32x4_t b) {
     return vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(a)), vqmovn_s32(vcvtnq_s32_f32(b)));

@@ -20,7 +20,7 @@ typedef struct file_head {
 } file_head;
 
 static const char magic[8] = "SPNSESS";
-enum { FILE_VERSION = 1, SAMPLE_BYTES = 256 };
+enum { FILE_VERSION = 2, SAMPLE_BYTES = 256 };
 
 /* ---- which model ---- */
 

@@ -25,9 +25,11 @@ static void fill_cache(check *c, attention *a, uint32_t begin, uint32_t end, che
     memset(k, 0xff, k_bytes);
     memset(v, 0xff, (ring - 1) * args->v_stride + v_row);
     float *row = check_take(c, 4 * (args->dim_k > args->dim_v ? args->dim_k : args->dim_v));
+    uint8_t *rounded = check_take(c, check_row_bytes(args->type_k, args->dim_k));
     for (uint32_t p = end > begin + ring ? end - ring : begin; p < end; p++) {
         check_floats(c, row, args->dim_k, fill);
-        spn_k_tile_store(k, args->type_k, p % ring, row, args->dim_k);
+        spn_row_from_f32(args->type_k, rounded, row, args->dim_k);
+        spn_k_tile_store(k, args->type_k, p % ring, rounded, args->dim_k);
         check_floats(c, row, args->dim_v, fill);
         spn_row_from_f32(args->type_v, v + p % ring * args->v_stride, row, args->dim_v);
     }

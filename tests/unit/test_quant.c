@@ -167,7 +167,10 @@ static void tiles_give_back_what_rows_hold(void **state) {
                       : types[t] == SPN_TYPE_Q4_0 ? 48 * DIM / 32 * 18
                                                   : 48 * DIM * 2;
         memset(tiles, 0xab, sizeof(tiles));
-        for (size_t i = N; i-- > 0;) spn_k_tile_store(tiles, types[t], i, x[i], DIM);
+        for (size_t i = N; i-- > 0;) {
+            spn_row_from_f32(types[t], row, x[i], DIM);
+            spn_k_tile_store(tiles, types[t], i, row, DIM);
+        }
         for (size_t i = 0; i < N; i++) {
             spn_k_tile_load(y, tiles, types[t], i, DIM);
             spn_row_from_f32(types[t], row, x[i], DIM);
