@@ -137,7 +137,8 @@ const char *spn_cli_closest(const char *word, const char *const *names, size_t n
 /* ---- options of every command that runs a model ---- */
 
 typedef struct spn_cli_engine {
-    int cpu, kv; /* spn_cpu_level, spn_kv_type */
+    int cpu;      /* spn_cpu_level */
+    int kv, kv_v; /* spn_kv_type; kv_v 0: as kv */
     uint32_t n_ctx, n_threads, n_batch;
     int32_t n_gpu_layers;
     const char *draft;
@@ -154,10 +155,12 @@ typedef struct spn_cli_engine {
         "--ctx", "-c", SPN_OPT_U32, "N", &(engine).n_ctx,                                     \
             "most tokens to hold (default: what the model was trained for, if memory allows)" \
     }
-#define SPN_CLI_KV_OPTION(engine)                                     \
-    {                                                                 \
-        "--kv", NULL, SPN_OPT_CHOICE, SPN_CLI_KV_TYPES, &(engine).kv, \
-            "type of the cache's numbers (default f16)"               \
+#define SPN_CLI_KV_OPTIONS(engine)                                                 \
+    {"--kv",           NULL,         SPN_OPT_CHOICE,                               \
+     SPN_CLI_KV_TYPES, &(engine).kv, "type of the cache's numbers (default f16)"}, \
+    {                                                                              \
+        "--kv-v", NULL, SPN_OPT_CHOICE, SPN_CLI_KV_TYPES, &(engine).kv_v,          \
+            "another type for its values (default: that of --kv)"                  \
     }
 #define SPN_CLI_THREADS_OPTION(engine)                                 \
     {                                                                  \

@@ -336,7 +336,7 @@ int spn_cmd_bench(int argc, char **argv) {
          "print JSON: an object, or an array for several -t"},
         {"--exact", NULL, SPN_OPT_FLAG, NULL, &opt.engine.exact, "measure the slow exact path"},
         SPN_CLI_BATCH_OPTION(opt.engine),
-        SPN_CLI_KV_OPTION(opt.engine),
+        SPN_CLI_KV_OPTIONS(opt.engine),
         SPN_CLI_CTX_OPTION(opt.engine),
         SPN_CLI_CPU_OPTION(opt.engine),
         SPN_CLI_MLOCK_OPTION(opt.engine),

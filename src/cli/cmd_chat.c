@@ -469,7 +469,7 @@ int spn_cmd_chat(int argc, char **argv) {
         SPN_CLI_LOOKAHEAD_OPTIONS(engine),
         SPN_CLI_SAMPLING_OPTIONS(c.sampling),
         SPN_CLI_CTX_OPTION(engine),
-        SPN_CLI_KV_OPTION(engine),
+        SPN_CLI_KV_OPTIONS(engine),
         SPN_CLI_BATCH_OPTION(engine),
         SPN_CLI_THREADS_OPTION(engine),
         SPN_CLI_CPU_OPTION(engine),

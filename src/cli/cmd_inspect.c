@@ -150,7 +150,7 @@ int spn_cmd_inspect(int argc, char **argv) {
         {"--json", NULL, SPN_OPT_FLAG, NULL, &opt.json, "print JSON"},
         {"--all", "-a", SPN_OPT_FLAG, NULL, &opt.all, "do not cut long values to one line"},
         SPN_CLI_CTX_OPTION(opt.engine),
-        SPN_CLI_KV_OPTION(opt.engine),
+        SPN_CLI_KV_OPTIONS(opt.engine),
         SPN_CLI_BATCH_OPTION(opt.engine),
         SPN_CLI_THREADS_OPTION(opt.engine),
     };

@@ -66,7 +66,7 @@ int spn_cmd_logits(int argc, char **argv) {
         {"--exact", NULL, SPN_OPT_FLAG, NULL, &engine.exact,
          "slow and simple: weights decoded to f32, activations never quantised"},
         SPN_CLI_BATCH_OPTION(engine),
-        SPN_CLI_KV_OPTION(engine),
+        SPN_CLI_KV_OPTIONS(engine),
         SPN_CLI_CTX_OPTION(engine),
         SPN_CLI_THREADS_OPTION(engine),
         SPN_CLI_CPU_OPTION(engine),

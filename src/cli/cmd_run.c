@@ -262,7 +262,7 @@ int spn_cmd_run(int argc, char **argv) {
         SPN_CLI_LOOKAHEAD_OPTIONS(opt.engine),
         SPN_CLI_SAMPLING_OPTIONS(opt.sampling),
         SPN_CLI_CTX_OPTION(opt.engine),
-        SPN_CLI_KV_OPTION(opt.engine),
+        SPN_CLI_KV_OPTIONS(opt.engine),
         SPN_CLI_BATCH_OPTION(opt.engine),
         SPN_CLI_THREADS_OPTION(opt.engine),
         SPN_CLI_CPU_OPTION(opt.engine),

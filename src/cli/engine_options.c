@@ -20,7 +20,8 @@ void spn_cli_load_config(const spn_cli_engine *engine, spn_load_config *config) 
     config->session.n_threads = engine->n_threads;
     config->session.n_batch = engine->n_batch;
     config->session.skip_memory_check = engine->skip_memory_check;
-    config->session.type_k = config->session.type_v = (spn_kv_type)engine->kv;
+    config->session.type_k = (spn_kv_type)engine->kv;
+    config->session.type_v = (spn_kv_type)(engine->kv_v != 0 ? engine->kv_v : engine->kv);
 }
 
 _Static_assert(SPN_LOOKAHEAD_MODE_ALWAYS == 2, "the choices of --lookahead");

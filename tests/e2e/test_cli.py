@@ -180,6 +180,9 @@ def test_logits_are_rows_of_floats():
     equal((done.code, done.err), (0, ""), "code and stderr")
     row = len(array.array("f", done.raw)) / 3
     equal(row, 300.0, "numbers a row")
+    values = spn("logits", GOLDEN, "--tokens", "5,18,31", "--kv", "f32", "--kv-v", "bf16")
+    both = spn("logits", GOLDEN, "--tokens", "5,18,31", "--kv", "bf16")
+    equal(len({done.raw, values.raw, both.raw}), 3, "each of the caches rounds otherwise")
     fails(spn("logits", GOLDEN, "--tokens", "5,300"), 2, "300")
 
 
@@ -196,6 +199,8 @@ def test_memory_is_told_before_loading():
     need = json.loads(spn("inspect", STORIES, "--json", "--ctx", "256", "--kv", "f32").out)["memory"]
     parts = [need[k] for k in ("weights_bytes", "kv_bytes", "scratch_bytes", "process_bytes")]
     equal(need["total_bytes"], sum(parts), "the sum")
+    mixed = json.loads(spn("inspect", STORIES, "--json", "--ctx", "256", "--kv", "f32", "--kv-v", "f16").out)["memory"]
+    equal(mixed["kv_bytes"], need["kv_bytes"] * 3 // 4, "keys of 4 bytes, values of 2")
     done = spn("run", STORIES, "x", "-n", "1", "--ctx", "256", "--kv", "f32", "--stats", "json")
     stats = json.loads(done.err)
     for mine, its in (("weights_bytes",) * 2, ("kv_bytes",) * 2, ("scratch_bytes",) * 2):
