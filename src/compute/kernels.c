@@ -100,30 +100,36 @@ static size_t scratch_default(size_t k) {
 atomic_bool spn_fetch_near;
 #define NEAR_FETCH_L1D_BYTES ((size_t)48 * 1024)
 
-static void build(spn_kernels *table, spn_cpu_level level) {
-    atomic_store_explicit(&spn_fetch_near, spn_cpu_l1d_bytes() >= NEAR_FETCH_L1D_BYTES,
-                          memory_order_relaxed);
-    table->matmul_scratch = scratch_default;
-    for (size_t i = 0; i < SPN_COUNT(initialisers); i++)
-        if (initialisers[i].level <= level) initialisers[i].init(table);
-    table->level = level;
+static bool is_usable(spn_cpu_level level) {
+    return level_is_built(level) && spn_cpu_level_is_available(level);
 }
 
-static spn_cpu_level best_level(void) {
-    int level = SPN_CPU_LEVEL_COUNT - 1;
-    while (level > SPN_CPU_LEVEL_REF && !(level_is_built((spn_cpu_level)level) &&
-                                          spn_cpu_level_is_available((spn_cpu_level)level)))
-        level--;
-    return (spn_cpu_level)level;
+/* The best level below `limit` that there is; REF is always. */
+static spn_cpu_level best_level_below(int limit) {
+    while (--limit > SPN_CPU_LEVEL_REF && !is_usable((spn_cpu_level)limit)) {
+    }
+    return (spn_cpu_level)limit;
+}
+
+/* A level adds its files to the table of the one below, so that each of them is set up once. */
+static void build(spn_kernels *table, spn_cpu_level level) {
+    if (level == SPN_CPU_LEVEL_REF) {
+        atomic_store_explicit(&spn_fetch_near, spn_cpu_l1d_bytes() >= NEAR_FETCH_L1D_BYTES,
+                              memory_order_relaxed);
+        table->matmul_scratch = scratch_default;
+    } else {
+        *table = *spn_kernels_get(best_level_below(level));
+    }
+    for (size_t i = 0; i < SPN_COUNT(initialisers); i++)
+        if (initialisers[i].level == level) initialisers[i].init(table);
+    table->level = level;
 }
 
 const spn_kernels *spn_kernels_get(spn_cpu_level level) {
     static spn_kernels tables[SPN_CPU_LEVEL_COUNT];
     static atomic_int states[SPN_CPU_LEVEL_COUNT]; /* 0 empty, 1 being built, 2 there */
-    if (level == SPN_CPU_LEVEL_DEFAULT) level = best_level();
-    if ((unsigned)level >= SPN_CPU_LEVEL_COUNT || !level_is_built(level) ||
-        !spn_cpu_level_is_available(level))
-        return NULL;
+    if (level == SPN_CPU_LEVEL_DEFAULT) level = best_level_below(SPN_CPU_LEVEL_COUNT);
+    if ((unsigned)level >= SPN_CPU_LEVEL_COUNT || !is_usable(level)) return NULL;
     int state = 0;
     if (atomic_compare_exchange_strong(&states[level], &state, 1)) {
         build(&tables[level], level);

@@ -112,6 +112,9 @@ typedef struct qmat_spec {
     void (*load_pair)(qmat_pair *pair, const uint8_t *const p[4]);
     /* Groups: fills `super`, and reads no byte past it. */
     void (*load_super)(qmat_super *super, const uint8_t *p);
+    /* Instead, for types with grids: finds the places of its entries, and fills it from them. */
+    void (*find_places)(uint16_t places[64], const uint8_t *p);
+    void (*load_grid)(qmat_super *super, const uint8_t *p, const uint16_t places[64]);
     bool wide_scales; /* groups: 32 elements have one scale, and 64 times of weights fit int16 */
     float factor;     /* groups: of D; 0: none */
 } qmat_spec;
@@ -204,6 +207,20 @@ INLINE __m256i spread_word(__m256i x, int n) {
     return _mm256_shuffle_epi8(x, _mm256_set1_epi16((short)(2 * n | (2 * n + 1) << 8)));
 }
 
+/* The two steps of loading a super-block. A place waits for the others of its register to be found,
+ * so those of several rows are found first. */
+INLINE void find_places(uint16_t places[64], const uint8_t *p, const qmat_spec *spec) {
+    if (spec->find_places) spec->find_places(places, p);
+}
+
+INLINE void load_super(qmat_super *w, const uint8_t *p, const uint16_t places[64],
+                       const qmat_spec *spec) {
+    if (spec->load_grid)
+        spec->load_grid(w, p, places);
+    else
+        spec->load_super(w, p);
+}
+
 /* sum[t]: a row's and token's share of S, spread over a group's lane. |S| < 2^27, and an offset's
  * share is not larger. */
 INLINE void super_sums(__m256i sum[MAX_ROW_TOKENS], const qmat_super *w, const qmat_super_act *acts,
@@ -248,10 +265,12 @@ INLINE void rows_super(__m256 acc[MAX_ROW_TOKENS][2], const uint8_t *p[4],
     const bool has_min = spec->kind == QMAT_GROUP_MIN;
     __m256i sum[MAX_ROW_TOKENS][4], minima[MAX_ROW_TOKENS][4];
     uint64_t d_bits = 0, n_bits = 0;
+    uint16_t places[4][64];
+    UNROLL for (int i = 0; i < 4; i++) find_places(places[i], p[i], spec);
     for (int i = 0; i < 4; i++) {
         qmat_super w;
         __m256i s[MAX_ROW_TOKENS];
-        spec->load_super(&w, p[i]);
+        load_super(&w, p[i], places[i], spec);
         p[i] += spec->unit_bytes;
         super_sums(s, &w, acts, spec, n_tokens);
         UNROLL for (int t = 0; t < n_tokens; t++) {
@@ -456,7 +475,12 @@ INLINE void unpack_super(const qmat_panel *panel, const uint8_t *const *rows, si
                          size_t first, const qmat_spec *spec) {
     const __m256i offset = _mm256_set1_epi8((char)spec->offset);
     qmat_super w[8];
-    for (size_t i = 0; i < 8; i++) spec->load_super(&w[i], rows[first + i] + u * spec->unit_bytes);
+    for (size_t i = 0; i < 8; i++) {
+        const uint8_t *p = rows[first + i] + u * spec->unit_bytes;
+        uint16_t places[64];
+        find_places(places, p, spec);
+        load_super(&w[i], p, places, spec);
+    }
     for (size_t r = 0; r < 8; r++) {
         __m256i z[8];
         for (int i = 0; i < 8; i++) z[i] = _mm256_sub_epi8(w[i].q[r], offset);
@@ -511,6 +535,8 @@ typedef struct qmat_type {
 /* All functions of a type from load_<name> and the rest of its qmat_spec. */
 #define QMAT_BLOCKS(name, ...) QMAT_FUNCTIONS(name, .load_pair = load_##name, __VA_ARGS__)
 #define QMAT_SUPERS(name, ...) QMAT_FUNCTIONS(name, .load_super = load_##name, __VA_ARGS__)
+#define QMAT_GRIDS(name, ...) \
+    QMAT_FUNCTIONS(name, .load_grid = load_##name, .find_places = places_##name, __VA_ARGS__)
 
 /* y for the rows of a call, whichever way is faster. */
 void spn_qmat_run_avx2(const spn_matmul_args *args, size_t row_begin, size_t row_end,
