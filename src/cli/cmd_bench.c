@@ -2,9 +2,9 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * A round measures the limits (a plain read loop over the model's file, multiplications in
- * registers only), reads a prompt that is in no cache, and generates from a short one. All of it is
- * interleaved and the medians of the rounds count, after a round to warm up: on a shared machine
- * only ratios within one run mean anything. */
+ * registers only), reads a prompt that is in no cache, and generates from a single token, both
+ * behind the tokens of -d. All of it is interleaved and the medians of the rounds count, after a
+ * round to warm up: on a shared machine only ratios within one run mean anything. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ typedef struct bench {
     spn_model *model;
     spn_session *session;
     uint32_t n_vocab;
-    int32_t *tokens; /* [n_prompt + n_depth + n_gen + 1] */
+    int32_t *tokens; /* [n_depth + max(n_prompt, n_gen + 1)] */
     double load_s;
     double kv_read_bytes; /* a token, halfway through the generated ones */
     /* [n_rounds] each */
@@ -52,19 +52,29 @@ static int32_t likeliest(const float *logits, uint32_t n) {
     return (int32_t)best;
 }
 
-static spn_status time_prompt(bench *b, uint32_t n, uint32_t round, double *seconds,
+/* A text's first `depth` tokens, in the cache. */
+static spn_status evaluate_depth(bench *b, uint32_t depth, spn_error *err) {
+    return depth == 0 ? SPN_STATUS_OK : spn_session_sync(b->session, b->tokens, depth, NULL, err);
+}
+
+static spn_status time_prompt(bench *b, uint32_t n, uint32_t depth, uint32_t round, double *seconds,
                               spn_error *err) {
-    fill_tokens(b, n, 2 * round);
+    fill_tokens(b, depth + n, 2 * round);
+    spn_status status = evaluate_depth(b, depth, err);
+    if (status != SPN_STATUS_OK) return status;
     double start = spn_term_seconds();
-    spn_status status = spn_session_sync(b->session, b->tokens, n, NULL, err);
+    status = spn_session_sync(b->session, b->tokens, depth + n, NULL, err);
     *seconds = spn_term_seconds() - start;
     return status;
 }
 
+/* Behind the same first tokens as the round's prompt, which need not be read again; then goes
+ * another way. */
 static spn_status time_generation(bench *b, uint32_t n, uint32_t depth, uint32_t round,
                                   double *seconds, spn_error *err) {
     size_t n_tokens = depth + 1;
-    fill_tokens(b, n_tokens, 2 * round + 1);
+    fill_tokens(b, n_tokens, 2 * round + (depth == 0));
+    b->tokens[depth] = (b->tokens[depth] + (depth != 0)) % (int32_t)b->n_vocab;
     spn_status status = spn_session_sync(b->session, b->tokens, n_tokens, NULL, err);
     spn_session_info before, after;
     spn_session_describe(b->session, &before);
@@ -91,17 +101,22 @@ static void measure_limits(bench *b, uint32_t round) {
 }
 
 /* A pass of the size that is measured: the first one has to map the weights' and buffers' pages. */
-static spn_status measure(bench *b, const bench_options *opt, spn_error *err) {
+static spn_status warm_up(bench *b, const bench_options *opt, spn_error *err) {
     double ignored;
     uint32_t n = opt->n_prompt < WARM_UP_TOKENS ? opt->n_prompt : WARM_UP_TOKENS;
-    spn_status status = time_prompt(b, n, 0, &ignored, err);
-    if (status == SPN_STATUS_OK)
-        status = time_generation(b, opt->n_gen < 8 ? opt->n_gen : 8, 0, 0, &ignored, err);
-    for (uint32_t round = 0; round < opt->n_rounds && status == SPN_STATUS_OK; round++) {
-        measure_limits(b, round);
-        status = time_prompt(b, opt->n_prompt, round + 1, &b->prompt_s[round], err);
-        if (status == SPN_STATUS_OK)
-            status = time_generation(b, opt->n_gen, opt->n_depth, round + 1, &b->gen_s[round], err);
+    spn_status status = n > 0 ? time_prompt(b, n, 0, 0, &ignored, err) : SPN_STATUS_OK;
+    if (status != SPN_STATUS_OK) return status;
+    return time_generation(b, opt->n_gen < 8 ? opt->n_gen : 8, 0, 0, &ignored, err);
+}
+
+static spn_status measure(bench *b, const bench_options *opt, spn_error *err) {
+    spn_status status = warm_up(b, opt, err);
+    for (uint32_t i = 0; i < opt->n_rounds && status == SPN_STATUS_OK; i++) {
+        measure_limits(b, i);
+        if (opt->n_prompt > 0)
+            status = time_prompt(b, opt->n_prompt, opt->n_depth, i + 1, &b->prompt_s[i], err);
+        if (opt->n_gen > 0 && status == SPN_STATUS_OK)
+            status = time_generation(b, opt->n_gen, opt->n_depth, i + 1, &b->gen_s[i], err);
     }
     return status;
 }
@@ -156,18 +171,37 @@ static json_t *profile_json(const bench *b) {
     return list;
 }
 
+/* What was measured: a prompt, generation or both. */
+static void add_rates(json_t *out, const bench *b, const bench_options *opt, const result *r) {
+    if (opt->n_prompt > 0) {
+        json_object_set_new(out, "prompt_tok_s", json_real(r->prompt_tok_s));
+        json_object_set_new(out, "prompt_tops", json_real(r->prompt_tops));
+    }
+    if (opt->n_gen > 0) {
+        json_object_set_new(out, "gen_tok_s", json_real(r->gen_tok_s));
+        json_object_set_new(out, "weight_bytes_per_s", json_real(r->weight_gb_s * 1e9));
+        json_object_set_new(out, "kv_bytes_per_token", json_integer((json_int_t)b->kv_read_bytes));
+    }
+    if (!b->has_limits) return;
+    json_object_set_new(out, "read_gb_s", json_real(r->read_gb_s));
+    json_object_set_new(out, "int8_tops", json_real(r->int8_tops));
+    json_object_set_new(out, "f32_gflops", json_real(r->f32_gflops));
+    if (opt->n_prompt > 0)
+        json_object_set_new(out, "prompt_of_int8", json_real(r->prompt_tops / r->int8_tops));
+    if (opt->n_gen == 0) return;
+    json_object_set_new(out, "gen_of_read", json_real(r->weight_gb_s / r->read_gb_s));
+    json_object_set_new(out, "gen_with_kv_of_read", json_real(r->all_gb_s / r->read_gb_s));
+}
+
 static json_t *result_json(const bench *b, const bench_options *opt, const char *path) {
     const spn_model_info *info = spn_model_describe(b->model);
     spn_session_info session;
     spn_session_describe(b->session, &session);
     result r = result_of(b, opt);
     json_t *out =
-        json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:I, s:f, s:f}", "model", path,
-                  "architecture", info->architecture, "quantization", info->quantization,
-                  "prompt_tok_s", r.prompt_tok_s, "gen_tok_s", r.gen_tok_s, "load_s", b->load_s,
-                  "weight_bytes_per_token", (json_int_t)info->weight_bytes_per_token,
-                  "kv_bytes_per_token", (json_int_t)b->kv_read_bytes, "weight_bytes_per_s",
-                  r.weight_gb_s * 1e9, "prompt_tops", r.prompt_tops);
+        json_pack("{s:s, s:s, s:s, s:f, s:I}", "model", path, "architecture", info->architecture,
+                  "quantization", info->quantization, "load_s", b->load_s, "weight_bytes_per_token",
+                  (json_int_t)info->weight_bytes_per_token);
     json_t *settings = json_pack(
         "{s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:i, s:b}", "n_prompt", (int)opt->n_prompt, "n_gen",
         (int)opt->n_gen, "n_depth", (int)opt->n_depth, "rounds", (int)opt->n_rounds, "threads",
@@ -176,15 +210,7 @@ static json_t *result_json(const bench *b, const bench_options *opt, const char 
         (int)(opt->engine.n_batch ? opt->engine.n_batch : 512), "exact", (int)opt->engine.exact);
     if (out != NULL && settings != NULL) json_object_update(out, settings);
     json_decref(settings);
-    if (b->has_limits) {
-        json_t *limits =
-            json_pack("{s:f, s:f, s:f, s:f, s:f, s:f}", "read_gb_s", r.read_gb_s, "int8_tops",
-                      r.int8_tops, "f32_gflops", r.f32_gflops, "gen_of_read",
-                      r.weight_gb_s / r.read_gb_s, "gen_with_kv_of_read", r.all_gb_s / r.read_gb_s,
-                      "prompt_of_int8", r.prompt_tops / r.int8_tops);
-        if (out != NULL && limits != NULL) json_object_update(out, limits);
-        json_decref(limits);
-    }
+    if (out != NULL) add_rates(out, b, opt, &r);
     if (out != NULL && opt->profile) json_object_set_new(out, "profile", profile_json(b));
     return out;
 }
@@ -203,15 +229,22 @@ static void print_result(const bench *b, const bench_options *opt) {
     spn_session_info session;
     spn_session_describe(b->session, &session);
     result r = result_of(b, opt);
+    char behind[32] = "";
+    if (opt->n_depth > 0) snprintf(behind, sizeof behind, " behind %u", opt->n_depth);
     printf("%u thread%s\n", session.n_threads, session.n_threads == 1 ? "" : "s");
-    printf("  prompt      %9.1f tok/s over %u tokens", r.prompt_tok_s, opt->n_prompt);
-    if (b->has_limits) printf(": %.2f of %.2f int8 TOPS", r.prompt_tops / r.int8_tops, r.int8_tops);
-    printf("\n  generation  %9.1f tok/s over %u tokens", r.gen_tok_s, opt->n_gen);
-    if (opt->n_depth > 0) printf(" behind %u", opt->n_depth);
-    if (b->has_limits)
-        printf(": weights at %.2f, with the cache %.2f of %.1f GB/s", r.weight_gb_s / r.read_gb_s,
-               r.all_gb_s / r.read_gb_s, r.read_gb_s);
-    printf("\n");
+    if (opt->n_prompt > 0) {
+        printf("  prompt      %9.1f tok/s over %u tokens%s", r.prompt_tok_s, opt->n_prompt, behind);
+        if (b->has_limits)
+            printf(": %.2f of %.2f int8 TOPS", r.prompt_tops / r.int8_tops, r.int8_tops);
+        printf("\n");
+    }
+    if (opt->n_gen > 0) {
+        printf("  generation  %9.1f tok/s over %u tokens%s", r.gen_tok_s, opt->n_gen, behind);
+        if (b->has_limits)
+            printf(": weights at %.2f, with the cache %.2f of %.1f GB/s",
+                   r.weight_gb_s / r.read_gb_s, r.all_gb_s / r.read_gb_s, r.read_gb_s);
+        printf("\n");
+    }
     if (opt->profile) print_profile(b);
 }
 
@@ -254,8 +287,9 @@ static spn_status prepare(bench *b, const bench_options *opt, uint32_t n_threads
     spn_cli_load_config(&opt->engine, &config);
     config.session.n_threads = n_threads;
     config.session.profile = opt->profile;
-    uint32_t longest = opt->n_depth + opt->n_gen + 1;
+    uint32_t longest = opt->n_gen + 1;
     if (opt->n_prompt > longest) longest = opt->n_prompt;
+    longest += opt->n_depth;
     if (config.session.n_ctx == 0) config.session.n_ctx = longest < 32 ? 32 : longest;
     double start = spn_term_seconds();
     spn_status status = spn_model_open(&b->model, path, &config.model, err);
@@ -324,10 +358,11 @@ static int run_bench(const bench_options *opt, const char *model) {
 int spn_cmd_bench(int argc, char **argv) {
     bench_options opt = {.n_prompt = 512, .n_gen = 64, .n_rounds = 3};
     const spn_opt options[] = {
-        {"--prompt", "-p", SPN_OPT_U32, "N", &opt.n_prompt, "tokens of the prompt (default 512)"},
-        {"--gen", "-n", SPN_OPT_U32, "N", &opt.n_gen, "tokens to generate (default 64)"},
+        {"--prompt", "-p", SPN_OPT_U32, "N", &opt.n_prompt,
+         "tokens of the prompt (default 512); 0: none"},
+        {"--gen", "-n", SPN_OPT_U32, "N", &opt.n_gen, "tokens to generate (default 64); 0: none"},
         {"--depth", "-d", SPN_OPT_U32, "N", &opt.n_depth,
-         "tokens in the cache when generation begins (default 0)"},
+         "tokens in the cache when the prompt, and generation, begin (default 0)"},
         {"--rounds", "-r", SPN_OPT_U32, "N", &opt.n_rounds, "rounds; medians count (default 3)"},
         {"--threads", "-t", SPN_OPT_TEXT, "N,N,...", &opt.threads,
          "threads to use, one measurement for each (default: the cores there are)"},
@@ -361,8 +396,10 @@ int spn_cmd_bench(int argc, char **argv) {
     spn_cli_args args;
     int done = spn_cli_parse(&page, argc, argv, &args);
     if (done >= 0) return done;
-    if (opt.n_prompt == 0 || opt.n_rounds == 0 || opt.n_gen == 0 || opt.n_prompt > 1u << 24 ||
-        opt.n_gen > 1u << 24 || opt.n_depth > 1u << 24 || opt.n_rounds > 10000)
-        return spn_cli_usage(page.name, "-p, -n and -r must be at least 1, and no number enormous");
+    if ((opt.n_prompt == 0 && opt.n_gen == 0) || opt.n_rounds == 0)
+        return spn_cli_usage(page.name, "-r and one of -p and -n must be at least 1");
+    if (opt.n_prompt > 1u << 24 || opt.n_gen > 1u << 24 || opt.n_depth > 1u << 24 ||
+        opt.n_rounds > 10000)
+        return spn_cli_usage(page.name, "-p, -n and -d are at most 16777216, -r 10000");
     return run_bench(&opt, args.items[0]);
 }

@@ -255,6 +255,15 @@ def test_bench_json():
         true(info[key] > 0, "%s is %r" % (key, info[key]))
     # 5 layers, 4 heads of 8 numbers for K and V, f16; tokens 2 to 9 see 5 before them on average.
     equal(info["kv_bytes_per_token"], 5 * 5 * 4 * (8 + 8) * 2, "what a token reads of the cache")
+    short = ["bench", STORIES, "-t", "1", "-r", "1", "--json"]
+    info = json.loads(spn(*short, "-p", "32", "-n", "0", "-d", "64").out)
+    true(info["prompt_tok_s"] > 0 and "gen_tok_s" not in info, info)
+    info = json.loads(spn(*short, "-p", "0", "-n", "8", "-d", "64").out)
+    true(info["gen_tok_s"] > 0 and "prompt_tok_s" not in info, info)
+    equal(info["kv_bytes_per_token"], (64 + 5) * 5 * 4 * (8 + 8) * 2, "behind 64 tokens")
+    shown = spn("bench", STORIES, "-p", "32", "-n", "8", "-d", "64", "-r", "1").out
+    equal(shown.count("behind 64"), 2, shown)
+    fails(spn("bench", STORIES, "-p", "0", "-n", "0"), 2, "at least 1")
 
 
 def test_detect_ram():
