@@ -257,35 +257,62 @@ static ALWAYS_INLINE void scores_tiles(spn_type type, attn_work *work, const flo
     for (; t < end; t++) scores(type, work, q, s, t, rows, 1);
 }
 
-/* ---- softmax of one row's block ---- */
+/* ---- softmax of a block, for a group of rows ---- */
 
-/* Scores become probabilities; returns the factor c of what was summed so far. */
-static float softmax_block(attn_work *work, size_t row) {
+/* What a row must not see becomes -inf; returns the greatest score. */
+static float mask_scores(attn_work *work, size_t row) {
     const spn_attn_args *args = work->args;
-    size_t lo = work->lo[row], hi = work->hi[row];
-    float *p = work->p + row * SPN_KV_BLOCK;
-    v16 s[TILES], low = v_set1(-INFINITY), top = low, sum = v_zero();
+    const size_t lo = work->lo[row], hi = work->hi[row];
+    const bool plain = lo == 0 && hi == SPN_KV_BLOCK && args->softcap == 0.0f;
+    float *s = work->p + row * SPN_KV_BLOCK;
+    v16 low = v_set1(-INFINITY), top = low;
     for (size_t t = 0; t < TILES; t++) {
-        size_t begin = lo > 16 * t ? lo - 16 * t : 0, end = hi > 16 * t ? hi - 16 * t : 0;
-        s[t] = v_load(p + 16 * t);
-        if (args->softcap != 0.0f) {
-            v16 cap = v_set1(args->softcap);
-            s[t] = v_mul(v_tanh(v_div(s[t], cap)), cap);
+        v16 score = v_load(s + 16 * t);
+        if (!plain) {
+            size_t begin = lo > 16 * t ? lo - 16 * t : 0, end = hi > 16 * t ? hi - 16 * t : 0;
+            if (args->softcap != 0.0f) {
+                v16 cap = v_set1(args->softcap);
+                score = v_mul(v_tanh(v_div(score, cap)), cap);
+            }
+            score = v_select(m_range(begin < 16 ? begin : 16, end < 16 ? end : 16), score, low);
+            v_store(s + 16 * t, score);
         }
-        s[t] = v_select(m_range(begin < 16 ? begin : 16, end < 16 ? end : 16), s[t], low);
-        top = v_max(top, s[t]);
+        top = v_max(top, score);
     }
-    float before = work->m[row], m = spn_vm_max(before, v_max_all(top));
-    float c = before == -INFINITY ? 0.0f : spn_vm_exp(before - m);
-    v16 max = v_set1(m);
+    return v_max_all(top);
+}
+
+/* Scores become probabilities; returns their lanes' sums. */
+static v16 exp_scores(float *p, float m) {
+    v16 low = v_set1(-INFINITY), max = v_set1(m), sum = v_zero();
     for (size_t t = 0; t < TILES; t++) {
-        v16 e = v_select(v_equal(s[t], low), v_zero(), v_exp(v_sub(s[t], max)));
+        v16 s = v_load(p + 16 * t);
+        v16 e = v_select(v_equal(s, low), v_zero(), v_exp(v_sub(s, max)));
         v_store(p + 16 * t, e);
         sum = v_add(sum, e);
     }
-    work->m[row] = m;
-    work->l[row] = fmaf(work->l[row], c, v_fold(sum));
-    return c;
+    return sum;
+}
+
+/* Of up to ATTN_ROWS rows; c[i]: the factor of what row i has summed so far. Step by step for all
+ * of them, as each step waits for its own results. */
+static void softmax_rows(attn_work *work, const uint32_t *rows, size_t n, float c[16]) {
+    float before[16] = {0}, m[16] = {0}, lanes[ATTN_ROWS][16], sum[ATTN_ROWS];
+    size_t folded = 0;
+    for (size_t i = 0; i < n; i++) {
+        before[i] = work->m[rows[i]];
+        m[i] = spn_vm_max(before[i], mask_scores(work, rows[i]));
+    }
+    v16 old = v_load(before), factor = v_exp(v_sub(old, v_load(m)));
+    v_store(c, v_select(v_equal(old, v_set1(-INFINITY)), v_zero(), factor));
+    for (size_t i = 0; i < n; i++)
+        v_store(lanes[i], exp_scores(work->p + rows[i] * SPN_KV_BLOCK, m[i]));
+    for (; folded + 4 <= n; folded += 4) v_fold_4(sum + folded, lanes[folded], 16);
+    for (; folded < n; folded++) sum[folded] = v_fold(v_load(lanes[folded]));
+    for (size_t i = 0; i < n; i++) {
+        work->m[rows[i]] = m[i];
+        work->l[rows[i]] = fmaf(work->l[rows[i]], c[i], sum[i]);
+    }
 }
 
 /* ---- PV ---- */
@@ -497,7 +524,7 @@ static void ask_with_v(attn_work *work, size_t wide) {
 static void attend_group(attn_work *work, const uint32_t *rows, size_t n, bool asks) {
     const spn_attn_args *args = work->args;
     const float *q[ATTN_ROWS], *p[ATTN_ROWS];
-    float *s[ATTN_ROWS], *o[ATTN_ROWS];
+    float *s[ATTN_ROWS], *o[ATTN_ROWS], c[16];
     size_t lo = SPN_KV_BLOCK, hi = 0, begin = 0, end = SPN_KV_BLOCK; /* union, intersection */
     for (size_t r = 0; r < n; r++) {
         size_t i = rows[r];
@@ -511,7 +538,8 @@ static void attend_group(attn_work *work, const uint32_t *rows, size_t n, bool a
     }
     if (asks) ask_with_scores(work, ATTN_WIDE(n));
     group_scores(work, q, s, n, lo / 16, (hi + 15) / 16);
-    for (size_t r = 0; r < n; r++) scale_row(o[r], softmax_block(work, rows[r]), work->wide_v);
+    softmax_rows(work, rows, n, c);
+    for (size_t r = 0; r < n; r++) scale_row(o[r], c[r], work->wide_v);
     if (begin >= end) begin = end = hi; /* nothing in common */
     if (asks) ask_with_v(work, ATTN_WIDE(n));
     for (size_t r = 0; r < n; r++) {
