@@ -42,14 +42,16 @@ static const spn_segment *segment_of(const spn_batch *batch, size_t row) {
     return segment;
 }
 
-/* Norm and rotation of one head of a query or key, in place. */
-static void turn_head(const cpu_job *job, float *x, const float *norm, size_t t) {
+/* Norm and rotation of one head of a query or key, from `in` to `x`. */
+static void turn_head(const cpu_job *job, float *x, const float *in, const float *norm, size_t t) {
     const spn_op_qkv *op = &job->op->qkv;
     const spn_kernels *kernels = job->kernels;
-    if (norm != NULL && op->norm == SPN_NORM_RMS)
-        kernels->rms_norm(x, x, norm, op->dim_k, op->eps);
-    else if (norm != NULL)
-        kernels->layer_norm(x, x, norm, NULL, op->dim_k, op->eps);
+    if (norm == NULL)
+        memcpy(x, in, op->dim_k * sizeof *x);
+    else if (op->norm == SPN_NORM_RMS)
+        kernels->rms_norm(x, in, norm, op->dim_k, op->eps);
+    else
+        kernels->layer_norm(x, in, norm, NULL, op->dim_k, op->eps);
     if (op->rope != SPN_ROPE_NONE) {
         float *rotated = op->rot_last ? x + op->dim_k - op->n_rot : x;
         const float *cs = cpu_row(op->cs, t);
@@ -72,15 +74,17 @@ static void store_key_value(const cpu_job *job, uint32_t head, size_t t) {
     const spn_segment *segment = segment_of(job->batch, t);
     const spn_kv_layer *kv = &segment->layers[op->layer];
     size_t slot = (segment->first_pos + (t - segment->first_row)) % kv->ring;
-    float *row = job->scratch->row, *v_row = row + op->dim_k;
-    memcpy(v_row, cpu_row(op->v, t) + head * op->v_pitch, op->dim_v * sizeof *row);
-    memcpy(row, cpu_row(op->k, t) + head * op->k_pitch, op->dim_k * sizeof *row);
-    turn_head(job, row, op->k_norm ? op->k_norm + head * op->k_norm_pitch : NULL, t);
-    if (op->v_norm) job->kernels->rms_norm(v_row, v_row, NULL, op->dim_v, op->eps);
+    float *row = job->scratch->row, *rounded = row + op->dim_k;
+    const float *v = cpu_row(op->v, t) + head * op->v_pitch;
+    if (op->v_norm) {
+        job->kernels->rms_norm(row, v, NULL, op->dim_v, op->eps);
+        v = row;
+    }
     size_t v_bytes = spn_type_row_bytes(kv->type_v, op->dim_v);
-    job->kernels->from_f32[kv->type_v](kv->v + head * kv->v_head_bytes + slot * v_bytes, v_row,
+    job->kernels->from_f32[kv->type_v](kv->v + head * kv->v_head_bytes + slot * v_bytes, v,
                                        op->dim_v);
-    void *rounded = v_row; /* whose numbers are stored by now */
+    const float *k_norm = op->k_norm ? op->k_norm + head * op->k_norm_pitch : NULL;
+    turn_head(job, row, cpu_row(op->k, t) + head * op->k_pitch, k_norm, t);
     job->kernels->from_f32[kv->type_k](rounded, row, op->dim_k);
     spn_k_tile_store(kv->k + head * kv->k_head_bytes, kv->type_k, slot, rounded, op->dim_k);
 }
@@ -92,8 +96,8 @@ static void queries_of(const cpu_job *job, uint32_t kv_head, size_t t) {
     for (size_t g = 0; g < group; g++) {
         size_t head = kv_head * group + g;
         float *out = cpu_row(op->q_out, kv_head * job->op->n_rows * group + t * group + g);
-        memcpy(out, cpu_row(op->q, t) + head * op->q_pitch, op->dim_k * sizeof *out);
-        turn_head(job, out, op->q_norm ? op->q_norm + head * op->q_norm_pitch : NULL, t);
+        const float *q_norm = op->q_norm ? op->q_norm + head * op->q_norm_pitch : NULL;
+        turn_head(job, out, cpu_row(op->q, t) + head * op->q_pitch, q_norm, t);
         if (scale != 1) job->kernels->scale(out, out, scale, op->dim_k);
     }
 }
