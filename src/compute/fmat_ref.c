@@ -8,9 +8,11 @@
 #include "compute/quant.h"
 #include "compute/vec_math.h"
 
+/* Filled up with zeros, which makes a lane that has become -0 into +0. */
 static float dot_lanes(const float *a, const float *b, size_t n) {
     float lane[16] = {0};
-    for (size_t i = 0; i < n; i++) lane[i % 16] = fmaf(a[i], b[i], lane[i % 16]);
+    for (size_t i = 0; i < (n + 15) / 16 * 16; i++)
+        lane[i % 16] = i < n ? fmaf(a[i], b[i], lane[i % 16]) : lane[i % 16] + 0.0f;
     return spn_lane_fold(lane);
 }
 

@@ -16,9 +16,9 @@
  * (1) Sum of n floats x_i ("lane sum"): 16 lanes, all +0 at the start; element i is added to lane
  *     i % 16, in ascending order of i; then lanes fold:
  *         for (h = 8; h; h /= 2) for (j = 0; j < h; j++) lane[j] = lane[j] + lane[j + h];
- *     the sum is lane[0]. A dot product is the same with lane = fma(a_i, b_i, lane). Elements past
- *     the end may be taken as zeros (adding +0 changes no lane: lanes start at +0 and never become
- *     -0).
+ *     the sum is lane[0]. A dot product is the same with lane = fma(a_i, b_i, lane). In a sum,
+ *     elements past the end may be taken as zeros: lanes start at +0 and never become -0. In a dot
+ *     product they may not: a product that underflows can leave -0, and adding +0 would change it.
  *
  * (2) Quantised activations. A row of k floats becomes blocks of n = 32 (for weights in blocks of
  *     32; k % 32 == 0) or groups of n = 128 (for weights in super-blocks of 256; k % 128 == 0): q
@@ -51,7 +51,7 @@
  *     rounded by the conversion (to nearest even), |M| < 2^24 is exact.
  *
  * (4) Product with an F32 or F16 weight row: the dot product of (1) over the weights converted to
- *     f32 (exact) and the f32 activations.
+ *     f32 (exact) and the f32 activations, both filled up with zeros to a multiple of 16.
  *     With a BF16 weight row: the activations are bfloat16 too, rounded to nearest even, and rows
  *     are filled up with zeros to a multiple of 32. Lane l takes elements 32 i + 2 l + 1 and then
  *     32 i + 2 l, i ascending: lane = fma(w, x, lane). Lanes fold as in (1). In all this subnormal
