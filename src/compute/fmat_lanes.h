@@ -94,6 +94,7 @@ typedef struct fmat_tile {
     float *y;
     size_t ldy;
     size_t n_rows; /* FMAT_ROWS, or FMAT_STREAM_ROWS */
+    bool in_place; /* rows as they are in the file */
     bool asks;     /* for the next tile's rows: the last tokens that meet these where they are */
     fmat_ask ask;  /* while its steps from ask_at on pass by */
     size_t ask_at;
@@ -291,23 +292,24 @@ static void add_tail(spn_type type, float lanes[16], const uint8_t *w, const uin
     }
 }
 
-/* The fold of a tile's sums, after what is left of k. */
-static void finish_tile(spn_type type, const fmat_tile *tile, size_t rows, size_t tokens,
+/* The folds of the sums of `rows` rows from row r of a group on, after what is left of k. */
+static void finish_rows(spn_type type, const fmat_tile *group, size_t r, size_t rows, size_t tokens,
                         float *sums) {
-    const size_t whole = whole_lanes(type, tile->k), tail = tile->k - whole * lane_elements(type);
-    const uint8_t *w = tile->rows.w + whole / 16 * tile->rows.step_bytes;
+    const size_t whole = whole_lanes(type, group->k);
+    const size_t tail = group->k - whole * lane_elements(type);
+    const uint8_t *w = row_at(&group->rows, r) + whole / 16 * group->rows.step_bytes;
     for (size_t t = 0; t < tokens; t++, sums += 16) {
-        const uint8_t *x = tile->acts.x + t * tile->acts.row_bytes + 4 * whole;
-        float *y = tile->y + t * tile->ldy;
-        for (size_t r = 0; tail > 0 && r < rows; r++) {
-            float *lanes = sums + r * FMAT_ROW_SUMS;
+        const uint8_t *x = group->acts.x + t * group->acts.row_bytes + 4 * whole;
+        float *y = group->y + t * group->ldy + r;
+        for (size_t i = 0; tail > 0 && i < rows; i++) {
+            float *lanes = sums + i * FMAT_ROW_SUMS;
             if (whole == 0) memset(lanes, 0, 16 * sizeof *lanes);
-            add_tail(type, lanes, w + r * tile->rows.row_bytes, x, tail);
+            add_tail(type, lanes, w + i * group->rows.row_bytes, x, tail);
         }
         if (rows == FMAT_ROWS)
             v_fold_4(y, sums, FMAT_ROW_SUMS);
         else
-            for (size_t r = 0; r < rows; r++) y[r] = v_fold(v_load(sums + r * FMAT_ROW_SUMS));
+            for (size_t i = 0; i < rows; i++) y[i] = v_fold(v_load(sums + i * FMAT_ROW_SUMS));
     }
 }
 
@@ -327,23 +329,25 @@ static fmat_ask first_share(const fmat_tile *group, size_t tokens, size_t n_afte
 static void group_product(spn_type type, const fmat_tile *group, size_t n_rows, size_t tokens,
                           size_t n_after, spn_ahead *fetch, float *sums) {
     const size_t whole = whole_lanes(type, group->k);
-    const size_t chunk = FMAT_TOGETHER && n_rows > FMAT_ROWS ? FMAT_CHUNK : whole;
+    const bool shares = !group->in_place && n_rows > FMAT_ROWS;
+    const size_t chunk = FMAT_TOGETHER && shares ? FMAT_CHUNK : whole;
     size_t begin = 0, end;
     do {
         end = whole - begin < chunk ? whole : begin + chunk;
         fmat_tile tile = *group;
         tile.ask_at = begin;
-        if (n_rows > FMAT_ROWS)
+        if (shares)
             tile.ask = first_share(group, tokens, n_after, end, whole, chunk, n_rows / FMAT_ROWS);
         for (size_t r = 0, n; r < n_rows; r += n) {
-            float *sum = chunk < whole ? sums + r * FMAT_ROW_SUMS : sums;
+            const size_t in_four = r % FMAT_ROWS;
+            float *four = chunk < whole ? sums + (r - in_four) * FMAT_ROW_SUMS : sums;
             n = n_rows - r < tile.n_rows ? 1 : tile.n_rows;
             tile.rows.w = row_at(&group->rows, r);
-            tile.y = group->y + r;
             spn_fetch_step(fetch);
-            tile_any(type, &tile, n, tokens, begin, end, sum);
+            tile_any(type, &tile, n, tokens, begin, end, four + in_four * FMAT_ROW_SUMS);
             tile.ask.acts.x += 4 * tile.ask.n;
-            if (end == whole) finish_tile(type, &tile, n, tokens, sum);
+            if (end == whole && (in_four + n == FMAT_ROWS || r + n == n_rows))
+                finish_rows(type, group, r - in_four, in_four + n, tokens, four);
         }
         begin = end;
     } while (end < whole);
@@ -371,6 +375,7 @@ static void panel_product(spn_type type, const spn_matmul_args *args, const fmat
                            .ldy = args->ldy,
                            .n_rows =
                                args->n_tokens <= FMAT_STREAM_TOKENS ? FMAT_STREAM_ROWS : FMAT_ROWS,
+                           .in_place = in_place,
                            .asks = in_place && left <= FMAT_TOKENS};
         const size_t n = spn_min_size(left, FMAT_TOKENS);
         group_product(type, &group, n_rows, n, spn_min_size(left - n, FMAT_TOKENS), &fetch, sums);
@@ -402,10 +407,16 @@ static fmat_rows fill_panel(spn_type type, uint8_t *to, const spn_matmul_args *a
     return rows;
 }
 
-/* How many of n_rows are multiplied together: whole tiles, in panels of about the same size. */
-static size_t rows_at_once(spn_type type, size_t k, size_t n_rows, bool few) {
+/* How many rows are multiplied together where they are: with a single group of tokens all of them,
+ * else a tile's, which then come from memory once. */
+static size_t rows_in_place(size_t n_rows, size_t n_tokens) {
+    return n_tokens <= FMAT_TOKENS ? n_rows : FMAT_ROWS;
+}
+
+/* And how many in a panel: whole tiles, in panels of about the same size. */
+static size_t rows_of_panel(spn_type type, size_t k, size_t n_rows) {
     const size_t fit = SPN_FMAT_PANEL_BYTES / (panel_row_bytes(type, k) + 1);
-    if (few || fit < FMAT_ROWS) return FMAT_ROWS;
+    if (fit < FMAT_ROWS) return FMAT_ROWS;
     const size_t most = spn_min_size(fit / FMAT_ROWS * FMAT_ROWS, FMAT_PANEL_ROWS);
     const size_t n_panels = spn_max_size((n_rows + most - 1) / most, 1);
     return (n_rows + FMAT_ROWS * n_panels - 1) / (FMAT_ROWS * n_panels) * FMAT_ROWS;
@@ -414,7 +425,8 @@ static size_t rows_at_once(spn_type type, size_t k, size_t n_rows, bool few) {
 static __attribute__((noinline)) void matmul(spn_type type, const spn_matmul_args *args,
                                              size_t begin, size_t end) {
     const bool few = args->n_tokens * lane_bytes(type) <= FMAT_FEW;
-    const size_t n = rows_at_once(type, args->k, end - begin, few);
+    const size_t n = few ? rows_in_place(end - begin, args->n_tokens)
+                         : rows_of_panel(type, args->k, end - begin);
     float *sums = args->scratch;
     uint8_t *panel = (uint8_t *)args->scratch + SPN_FMAT_SUMS_BYTES;
     for (size_t row = begin; row < end; row += n) {
