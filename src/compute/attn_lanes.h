@@ -186,7 +186,8 @@ static ALWAYS_INLINE const uint8_t *k_group(spn_type type, const uint8_t *tile, 
 
 /* Element e of 16 positions; in a blocked type, of the group with scales d; Q4_0: nibble e % 8 of
  * `words`. */
-static ALWAYS_INLINE v16 k_column(spn_type type, const uint8_t *group, size_t e, v16 d, w16 words) {
+static ALWAYS_INLINE v16 k_column(spn_type type, const uint8_t *group, size_t e, v16 d,
+                                  const w16 *words) {
     switch (type) {
     case SPN_TYPE_F16:
         return v_load_f16(group + 32 * e);
@@ -195,7 +196,7 @@ static ALWAYS_INLINE v16 k_column(spn_type type, const uint8_t *group, size_t e,
     case SPN_TYPE_Q8_0:
         return v_mul(d, v_load_i8((const int8_t *)group + 32 + 16 * e));
     case SPN_TYPE_Q4_0:
-        return v_mul(d, w_nibble(words, (int)(e % 8)));
+        return v_mul(d, w_nibble(*words, (int)(e % 8)));
     default:
         return v_load((const float *)(const void *)(group + 64 * e));
     }
@@ -229,7 +230,7 @@ static ALWAYS_INLINE void scores(spn_type type, attn_work *work, const float *co
                 spn_fetch_step(&ahead);
                 SPN_UNROLL(4)
                 for (size_t t = 0; t < wide; t++)
-                    column[t] = k_column(type, group + t * work->k_tile, e, d[t], words[t]);
+                    column[t] = k_column(type, group + t * work->k_tile, e, d[t], &words[t]);
                 SPN_UNROLL(8)
                 for (size_t r = 0; r < rows; r++) {
                     v16 element = v_set1(q[r][base + e]);

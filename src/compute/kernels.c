@@ -106,9 +106,9 @@ static bool is_usable(spn_cpu_level level) {
 
 /* The best level below `limit` that there is; REF is always. */
 static spn_cpu_level best_level_below(int limit) {
-    while (--limit > SPN_CPU_LEVEL_REF && !is_usable((spn_cpu_level)limit)) {
-    }
-    return (spn_cpu_level)limit;
+    int level = limit - 1;
+    while (level > SPN_CPU_LEVEL_REF && !is_usable((spn_cpu_level)level)) level--;
+    return (spn_cpu_level)level;
 }
 
 /* A level adds its files to the table of the one below, so that each of them is set up once. */

@@ -17,8 +17,8 @@
 #define FMAT_ROWS 4 /* 4 x 3 sums, 3 activations and a weight: all 16 registers */
 #define FMAT_TOKENS 3
 #define ATTN_ROWS 6 /* at most 12 sums in registers, and 8 where few rows would wait for them */
-#define ATTN_WIDE(rows) ((rows) == 1 ? 4 : (rows) <= 2 ? 2 : 1)
-#define ATTN_DECODED_ROWS 6
+#define ATTN_WIDE(rows) ((rows) == 1 ? 4 : (rows) == 2 ? 2 : 1)
+#define ATTN_DECODED_ROWS 6 /* one group: each decodes anew */
 #define DELTA_WIDE 2
 
 typedef struct v16 {

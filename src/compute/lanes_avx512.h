@@ -25,7 +25,7 @@
 #define FMAT_TOKENS 6
 #define ATTN_ROWS 6 /* 6 x 4 sums and 4 of the cache: 28 registers, q as a memory operand */
 #define ATTN_WIDE(rows) 4
-#define ATTN_DECODED_ROWS 12
+#define ATTN_DECODED_ROWS 12 /* two groups, each of which decodes anew */
 #define DELTA_WIDE 8
 
 typedef __m512 v16;
