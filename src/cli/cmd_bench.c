@@ -52,15 +52,11 @@ static int32_t likeliest(const float *logits, uint32_t n) {
     return (int32_t)best;
 }
 
-/* A text's first `depth` tokens, in the cache. */
-static spn_status evaluate_depth(bench *b, uint32_t depth, spn_error *err) {
-    return depth == 0 ? SPN_STATUS_OK : spn_session_sync(b->session, b->tokens, depth, NULL, err);
-}
-
 static spn_status time_prompt(bench *b, uint32_t n, uint32_t depth, uint32_t round, double *seconds,
                               spn_error *err) {
     fill_tokens(b, depth + n, 2 * round);
-    spn_status status = evaluate_depth(b, depth, err);
+    spn_status status = SPN_STATUS_OK;
+    if (depth > 0) status = spn_session_sync(b->session, b->tokens, depth, NULL, err);
     if (status != SPN_STATUS_OK) return status;
     double start = spn_term_seconds();
     status = spn_session_sync(b->session, b->tokens, depth + n, NULL, err);
@@ -73,8 +69,8 @@ static spn_status time_prompt(bench *b, uint32_t n, uint32_t depth, uint32_t rou
 static spn_status time_generation(bench *b, uint32_t n, uint32_t depth, uint32_t round,
                                   double *seconds, spn_error *err) {
     size_t n_tokens = depth + 1;
-    fill_tokens(b, n_tokens, 2 * round + (depth == 0));
-    b->tokens[depth] = (b->tokens[depth] + (depth != 0)) % (int32_t)b->n_vocab;
+    fill_tokens(b, n_tokens, 2 * round);
+    b->tokens[depth] = (b->tokens[depth] + 1) % (int32_t)b->n_vocab;
     spn_status status = spn_session_sync(b->session, b->tokens, n_tokens, NULL, err);
     spn_session_info before, after;
     spn_session_describe(b->session, &before);

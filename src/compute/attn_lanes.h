@@ -177,7 +177,7 @@ static void ask_for(attn_work *work, const uint8_t *at, size_t n_bytes, size_t n
 
 /* ---- scores ---- */
 
-/* Where 16 elements (all of them, for a float type) from `base` on lie in a tile. */
+/* Where the 32 elements from `base` on (all of them, for a float type) lie in a tile. */
 static ALWAYS_INLINE const uint8_t *k_group(spn_type type, const uint8_t *tile, size_t base) {
     if (type == SPN_TYPE_Q8_0) return tile + base / 32 * 34 * 16;
     if (type == SPN_TYPE_Q4_0) return tile + base / 32 * 18 * 16;
@@ -318,15 +318,15 @@ static void softmax_rows(attn_work *work, const uint32_t *rows, size_t n, float 
 
 /* ---- PV ---- */
 
-/* 16 x wide elements of a row's piece, which begins at a multiple of 16 x wide; `half`: of 16 that
- * are the second half of a block of 32. */
+/* 16 x wide elements of a row's piece, which begins at a multiple of 16 x wide. `half`: it is 16
+ * wide and the second half of a block of 32. */
 static ALWAYS_INLINE void v_pieces(spn_type type, v16 value[4], const uint8_t *row, size_t wide,
                                    bool half) {
     v16 both[2];
     SPN_UNROLL(4)
     for (size_t d = 0; d < wide; d++) {
         const uint8_t *block = row + d / 2 * (type == SPN_TYPE_Q8_0 ? 34 : 18);
-        const size_t h = wide == 1 ? half : d % 2;
+        const size_t h = (half + d) % 2;
         switch (type) {
         case SPN_TYPE_F16:
             value[d] = v_load_f16(row + 32 * d);

@@ -212,10 +212,12 @@ static inline v16 v_load_bf16_n(const void *x, size_t n) {
     memcpy(part, x, 2 * n);
     return v_load_bf16(part);
 }
-static inline v16 v_load_i8(const int8_t *x) {
-    __m128i b = _mm_loadu_si128((const __m128i *)x);
+static inline v16 v_of_i8(__m128i b) {
     return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)),
                  _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))};
+}
+static inline v16 v_load_i8(const int8_t *x) {
+    return v_of_i8(_mm_loadu_si128((const __m128i *)x));
 }
 typedef struct w16 {
     __m256i a, b;
@@ -229,9 +231,7 @@ static inline __m256 nibble_8(__m256i w, int i) {
 }
 static inline v16 w_nibble(w16 w, int i) { return (v16){nibble_8(w.a, i), nibble_8(w.b, i)}; }
 static inline v16 nibbles_less_8(__m128i b) {
-    b = _mm_sub_epi8(_mm_and_si128(b, _mm_set1_epi8(15)), _mm_set1_epi8(8));
-    return (v16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(b)),
-                 _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(b, 8)))};
+    return v_of_i8(_mm_sub_epi8(_mm_and_si128(b, _mm_set1_epi8(15)), _mm_set1_epi8(8)));
 }
 static inline void v_load_q4(const uint8_t *x, v16 d, v16 *low, v16 *high) {
     __m128i b = _mm_loadu_si128((const __m128i *)x);
@@ -289,6 +289,7 @@ static inline hw hw_second(hw pairs) {
     __asm__ volatile("vpxor %0, %0, %0" : "=x"(zero));
     return _mm256_castsi256_ps(_mm256_blend_epi16(zero, _mm256_castps_si256(pairs), 0xaa));
 }
+
 /* ---- rotation of pairs ---- */
 
 static inline void unzip_8(const float *x, __m256 *even, __m256 *odd) {

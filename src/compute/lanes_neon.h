@@ -287,6 +287,7 @@ static inline hw hw_first(hw pairs) {
 static inline hw hw_second(hw pairs) {
     return vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(pairs), vdupq_n_u32(0xffff0000u)));
 }
+
 /* ---- rotation of pairs ---- */
 
 static inline void v_unzip(const float *x, v16 *even, v16 *odd) {

@@ -30,23 +30,14 @@ INLINE __m256i minus_mask(__m256i signs, int r) {
 static uint64_t iq2_xxs[256], iq2_xs[512], iq2_s[1024], iq1[2048];
 static uint32_t iq3_xxs[256], iq3_s[512];
 
-/* The n numbers of an entry, `bits` each, as bytes. */
-static uint64_t bytes_of(unsigned entry, unsigned n, unsigned bits, const int8_t *values,
-                         int offset) {
-    uint64_t bytes = 0;
-    for (unsigned j = 0; j < n; j++)
-        bytes |= (uint64_t)(values[entry >> bits * j & ((1u << bits) - 1)] + offset) << 8 * j;
-    return bytes;
-}
-
 static void fill_of_2(uint64_t *to, const uint16_t *grid, size_t n, const int8_t *values,
                       int offset) {
-    for (size_t i = 0; i < n; i++) to[i] = bytes_of(grid[i], 8, 2, values, offset);
+    for (size_t i = 0; i < n; i++) to[i] = spn_iq_entry_bytes(grid[i], 2, values, offset);
 }
 
 static void fill_of_3(uint32_t *to, const uint16_t *grid, size_t n, const int8_t *values,
                       int offset) {
-    for (size_t i = 0; i < n; i++) to[i] = (uint32_t)bytes_of(grid[i], 4, 3, values, offset);
+    for (size_t i = 0; i < n; i++) to[i] = (uint32_t)spn_iq_entry_bytes(grid[i], 3, values, offset);
 }
 
 static void fill_grids(void) {

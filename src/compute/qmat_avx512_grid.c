@@ -25,11 +25,8 @@ static uint8_t signs_of_7[128] ALIGNED;
 
 static void fill_grids(void) {
     static const int8_t values[4] = {-8, 0, 8}; /* to which delta comes, 1 or -1 */
-    for (size_t i = 0; i < SPN_COUNT(iq1); i++) {
-        iq1[i] = 0;
-        for (unsigned j = 0; j < 8; j++)
-            iq1[i] |= (uint64_t)(uint8_t)(values[spn_iq1_s_grid[i] >> 2 * j & 3] + OFFSET) << 8 * j;
-    }
+    for (size_t i = 0; i < SPN_COUNT(iq1); i++)
+        iq1[i] = spn_iq_entry_bytes(spn_iq1_s_grid[i], 2, values, OFFSET);
     for (unsigned i = 0; i < SPN_COUNT(signs_of_7); i++)
         signs_of_7[i] = (uint8_t)(i | (unsigned)(__builtin_popcount(i) & 1) << 7);
 }

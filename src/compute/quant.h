@@ -288,6 +288,9 @@ static_assert(sizeof(spn_block_tq2_0) == 66, "TQ2_0");
 /* iq_grids.c tells how entries are packed. */
 extern const uint16_t spn_iq2_xxs_grid[256], spn_iq2_xs_grid[512], spn_iq2_s_grid[1024];
 extern const uint16_t spn_iq3_xxs_grid[256], spn_iq3_s_grid[512], spn_iq1_s_grid[2048];
+/* The numbers of an entry as bytes, the first one lowest: values[place] + offset. `bits` of a
+ * place: 2, of eight numbers, or 3, of four. */
+uint64_t spn_iq_entry_bytes(uint16_t entry, unsigned bits, const int8_t *values, int offset);
 
 extern const int8_t spn_iq4_values[16];
 extern const int8_t spn_mxfp4_values[16];

@@ -5,6 +5,15 @@
  */
 #include "compute/quant_iq.h"
 
+uint64_t spn_iq_entry_bytes(uint16_t entry, unsigned bits, const int8_t *values, int offset) {
+    uint64_t bytes = 0;
+    for (unsigned j = 0; j < (bits == 2 ? 8 : 4); j++) {
+        uint8_t number = (uint8_t)(values[entry >> bits * j & ((1u << bits) - 1)] + offset);
+        bytes |= (uint64_t)number << 8 * j;
+    }
+    return bytes;
+}
+
 static void unit_scale(spn_quant_unit *unit, float d) {
     unit->d = d;
     unit->n = 0.0f;
